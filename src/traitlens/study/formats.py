@@ -54,6 +54,18 @@ def read_cells(path: str | Path) -> pd.DataFrame:
     return read_sheets(path)[0].cells
 
 
+def _check_start(path: Path) -> None:
+    """Raise an error for a workbook or MATLAB file that is text under a wrong suffix."""
+    start = path.read_bytes()[:512]
+    if start.lstrip(b"\xef\xbb\xbf \r\n\t").lower().startswith((b"<html", b"<!doctype", b"<table", b"<?xml")):
+        what, advice = "is a web page or XML", "open it in Excel and save it as .xlsx"
+    elif start and not start.translate(None, bytes(range(32, 256)) + b"\t\r\n"):
+        what, advice = "is text", "rename it to .csv"
+    else:
+        return
+    raise StudyError(Problem(f"{what}, not a file of the kind {path.suffix.lower()}", advice, path.name))
+
+
 def read_sheets(path: str | Path, encoding: str | None = None, first_line: int | None = None) -> list[Sheet]:
     """Read all tables of a file in the format that its suffix names, with every cell as a string.
 
@@ -82,6 +94,9 @@ def read_sheets(path: str | Path, encoding: str | None = None, first_line: int |
     suffix = path.suffix.lower()
     if suffix not in READERS:
         known = ", ".join(sorted(READERS))
+        if suffix in UNREAD:
+            program, advice = UNREAD[suffix]
+            raise StudyError(Problem(f"is a file of {program}, which is not read", advice, path.name))
         if suffix in (".gz", ".zip", ".7z", ".bz2", ".xz", ".rar"):
             raise StudyError(Problem("is an archive", "unpack it first", path.name))
         raise StudyError(Problem(f"{suffix or 'no suffix'} is not a known format", known, path.name))
@@ -100,6 +115,7 @@ def read_sheets(path: str | Path, encoding: str | None = None, first_line: int |
         advice = 'install them with: pip install "traitlens[tables]"'
         raise StudyError(Problem(f"needs the readers of tables ({error.name})", advice, path.name)) from error
     except Exception as error:  # The libraries raise many types of errors for damaged files.
+        _check_start(path)
         message = " ".join(str(error).split())[:160] or type(error).__name__
         advice = "open it in the program that made it and save it again"
         raise StudyError(Problem(f"cannot be read ({message})", advice, path.name)) from error
@@ -149,7 +165,8 @@ def _clean_sheet(sheet: Sheet, file: str) -> Sheet:
         notes.append(f"columns with the same name: {', '.join(map(repr, twice[:5]))}")
     cells = _unpack_answers(cells)
     labels = {normal_text(name): codes for name, codes in sheet.labels.items()}
-    return Sheet(cells, sheet.name, labels, tuple(notes), sheet.visible)
+    titles = {normal_text(name): normal_text(title) for name, title in sheet.titles.items()}
+    return Sheet(cells, sheet.name, labels, tuple(notes), sheet.visible, titles)
 
 
 def _may_hold_ratings(name: str, columns: pd.DataFrame) -> bool:
@@ -383,7 +400,8 @@ def _read_spss(path: Path) -> list[Sheet]:
         column: {as_text(code): as_text(label) for code, label in codes.items() if as_text(label)}
         for column, codes in described.variable_value_labels.items()
     }
-    return [Sheet(table, labels=labels)]
+    titles = {name: label for name, label in described.column_names_to_labels.items() if label}
+    return [Sheet(table, labels=labels, titles=titles)]
 
 
 def _read_matlab(path: Path) -> list[Sheet]:
@@ -400,6 +418,7 @@ def _read_json(path: Path) -> list[Sheet]:
         trials = json.loads(text)
     except json.JSONDecodeError:  # Each line may be a trial, or the list of trials of a participant.
         trials = [json.loads(line.lstrip("\ufeff")) for line in text.splitlines() if line.strip()]
+    trials = _list_records(trials)
     flat: list[dict[str, Any]] = []
     for trial in trials if isinstance(trials, list) else [trials]:
         flat += [item for item in (trial if isinstance(trial, list) else [trial]) if isinstance(item, dict)]
@@ -412,6 +431,23 @@ def _read_json(path: Path) -> list[Sheet]:
     return [Sheet(table)]
 
 
+def _list_records(trials: Any) -> Any:
+    """Return the records of an object of columns (pandas), or of records by key (Firebase), as a list."""
+    if not isinstance(trials, dict) or len(trials) < 2:
+        return trials
+    values = list(trials.values())
+    if all(isinstance(value, list) for value in values) and len({len(value) for value in values}) == 1:
+        return pd.DataFrame(trials).to_dict("records")
+    if not all(isinstance(value, dict) and value for value in values):
+        return trials
+    keys = {tuple(value) for value in values}
+    if len(keys) == 1 and list(next(iter(keys))) == [str(row) for row in range(len(values[0]))]:
+        return pd.DataFrame(trials).to_dict("records")
+    if all(isinstance(record, dict) for value in values for record in value.values()):
+        return [{"id": key, **record} for key, value in trials.items() for record in value.values()]
+    return values
+
+
 def _read_parquet(path: Path) -> list[Sheet]:
     """Read a Parquet table, with a stored index as a column."""
     check_parquet(path)
@@ -421,12 +457,31 @@ def _read_parquet(path: Path) -> list[Sheet]:
     return [Sheet(table.reset_index(drop=True))]
 
 
+_EXPORT = "save the table as CSV or Excel"
+
+UNREAD: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(
+        (".rds", ".rdata", ".rda"), ("R", "in R: write.csv(table, 'ratings.csv', row.names = FALSE)")
+    ),
+    **dict.fromkeys((".sas7bdat", ".xpt"), ("SAS", _EXPORT)),
+    **dict.fromkeys((".omv", ".jasp"), ("jamovi or JASP", "export the data as CSV")),
+    ".numbers": ("Apple Numbers", _EXPORT),
+    ".gsheet": ("Google Sheets", "download it as CSV or Excel"),
+    ".feather": ("Arrow", "save it as Parquet or CSV"),
+    **dict.fromkeys((".docx", ".doc", ".pdf", ".rtf"), ("text, no table", _EXPORT)),
+    **dict.fromkeys((".db", ".sqlite", ".sqlite3"), ("a database", "export its table as CSV")),
+    **dict.fromkeys(
+        (".psydat", ".pickle", ".pkl"), ("Python", "use the CSV file that PsychoPy writes beside it")
+    ),
+}
+"""Program and advice for files with tables that are not read."""
+
 READERS: dict[str, Callable[..., list[Sheet]]] = {
-    **dict.fromkeys((".csv", ".tsv", ".txt", ".dat", ".tab"), _read_separated),
+    **dict.fromkeys((".csv", ".tsv", ".txt", ".dat", ".tab", ".iqdat"), _read_separated),
     **dict.fromkeys((".parquet", ".pq"), _read_parquet),
     **dict.fromkeys((".xlsx", ".xls", ".xlsb", ".xlsm", ".ods"), _read_excel),
     **dict.fromkeys((".sav", ".zsav", ".por", ".dta"), _read_spss),
     ".mat": _read_matlab,
-    ".json": _read_json,
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), _read_json),
 }
 """Reader function for each file suffix."""

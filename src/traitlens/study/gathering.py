@@ -387,7 +387,8 @@ def _ask_for_codes(table: pd.DataFrame, notes: Notes) -> None:
 def _check_duplicates(table: pd.DataFrame, sources: Sequence[Source], notes: Notes) -> None:
     """Report duplicate judgements, one problem for each pair of rows."""
     keys = [word for word in (RATER, GROUP, IMAGE, TRAIT, REPEAT) if word in table]
-    again = table.duplicated(keys, keep=False)
+    unnamed = (table[[key for key in keys if key != GROUP]].astype(str) == "").any(axis=1)
+    again = table.duplicated(keys, keep=False) & ~unnamed
     if not again.any():
         return
     rows = table[again].assign(row=table.index[again] + 2)

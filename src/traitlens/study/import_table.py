@@ -36,7 +36,14 @@ from traitlens.study.new_study import copy_images, new_study, settings_text, wri
 from traitlens.study.reading import IMAGE_SUFFIXES, UNREAD_SUFFIXES, Study, describe_unread
 from traitlens.study.settings import RatingsSettings
 from traitlens.study.settings_file import to_toml
-from traitlens.study.sources import Source, find_alike, guess_files_are, guess_sources, read_sources
+from traitlens.study.sources import (
+    Source,
+    call_by_titles,
+    find_alike,
+    guess_files_are,
+    guess_sources,
+    read_sources,
+)
 from traitlens.study.tables import numbers, read_table
 from traitlens.study.toml_file import read_toml
 from traitlens.study.vocabulary import is_trait_name
@@ -146,6 +153,10 @@ def import_table(
     groups = None if raters is None else _read_raters(Path(raters), notes)
     options = RatingsSettings.model_validate((mapping or RatingsSettings()).model_dump() | known)
     sources, notes.left_out = read_sources(paths, options.sheets, options.encoding, options.first_line)
+    if not options.spread or not all(
+        name in source.sheet.cells for source in sources for name in options.spread
+    ):
+        sources = [call_by_titles(source, ImageNames(names)) for source in sources]
     guessed = mapping is None
     if mapping is None:
         kept = [normal_text(name) for name in keep]

@@ -161,7 +161,9 @@ class ImageNames:
             for spelling in (runs, without_x):
                 if spelling and (found := self._spelled.get(spelling)):
                     return {file for file in found if _folder_agrees(folders, file)}, SPELLING
-        number = split_number(stem)[1]
+        number = split_number(_drop_decimals(stem))[1]
+        if number and stem != _drop_decimals(stem):  # a number that a program wrote with decimals
+            return self.find_with_way(_drop_decimals(stem), by_number)
         if by_number and number and (found := self._numbered.get(number)):
             return found, NUMBER
         return set(), ""
@@ -174,7 +176,10 @@ class ImageNames:
         but happy_1 is not neutral_01.jpg.
         """
         stems = (PurePosixPath(_normalise_path(_read_image_source(name)).split("?", 1)[0]) for name in names)
-        forms = {split_number(path.stem if path.suffix.lower() in _SUFFIXES else path.name) for path in stems}
+        forms = {
+            split_number(_drop_decimals(path.stem if path.suffix.lower() in _SUFFIXES else path.name))
+            for path in stems
+        }
         prefixes = {prefix for prefix, number in forms if number}
         if any(not number for _, number in forms) or len(prefixes) != 1 or len(self._prefixes) != 1:
             return False
@@ -265,6 +270,11 @@ def _normalise_path(name: str) -> str:
     """Return a name in Unicode NFC, with forward slashes and URL escapes decoded."""
     name = unicodedata.normalize("NFC", name).strip().strip("\u200b\u200e\u200f\ufeff").replace("\\", "/")
     return unquote(name) if re.search(r"%[0-9A-Fa-f]{2}", name) else name
+
+
+def _drop_decimals(name: str) -> str:
+    """Return a number such as 3.0 without its decimals; other names are unchanged."""
+    return re.sub(r"^(\d+)\.0+$", r"\1", name)
 
 
 def _split_runs(name: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from traitlens.study.dividing import divide_columns
 from traitlens.study.formats import apply_labels, read_sheets
 from traitlens.study.guessing import guess_mapping
 from traitlens.study.identifiers import normal_text
-from traitlens.study.layouts import WORDS
+from traitlens.study.layouts import WORDS, data_rows, share_of_numbers
 from traitlens.study.matching import ImageNames
 from traitlens.study.settings import RatingsSettings
 from traitlens.study.text_files import Sheet
@@ -105,6 +105,46 @@ def read_sources(
     return sources, left_out
 
 
+def call_by_titles(source: Source, names: ImageNames) -> Source:
+    """Rename columns of ratings by their titles, where only these name the images.
+
+    Qualtrics writes the text of each question below the header, and SPSS labels its columns.
+
+    Parameters
+    ----------
+    source : Source
+        The table.
+    names : ImageNames
+        The images.
+    """
+    cells = source.sheet.cells
+    rows = data_rows(cells)
+    above = cells.loc[~cells.index.isin(rows.index)]
+    titles = source.sheet.titles or (above.iloc[0].to_dict() if len(above) else {})
+    rated = [name for name in rows if share_of_numbers(rows[name]) > 0]
+    if not titles or any(len(names.find(name)) == 1 for name in rated) or divide_columns(rows[rated], names):
+        return source
+    written = {name: normal_text(titles.get(name, "")) for name in rated}
+    titled = rows[rated].set_axis(list(written.values()), axis=1)
+    titled = titled.loc[:, ~titled.columns.duplicated(keep=False) & (titled.columns != "")]
+    found = [title for title in titled if len(names.find(title)) == 1]
+    divided = divide_columns(titled, names)
+    found = found if len(found) > 1 else divided[1] if divided else []
+    renamed = {name: title for name, title in written.items() if title in found and title not in cells}
+    if not renamed:
+        return source
+    example = next(iter(renamed.items()))
+    note = f"{len(renamed)} columns are called by their titles: {example[0]!r} is {example[1]!r}"
+    labels = {renamed.get(name, name): codes for name, codes in source.sheet.labels.items()}
+    sheet = replace(
+        source.sheet,
+        cells=cells.rename(columns=renamed),
+        labels=labels,
+        notes=(*source.sheet.notes, note),
+    )
+    return replace(source, sheet=sheet)
+
+
 def guess_sources(
     sources: Sequence[Source],
     images: Sequence[str],
@@ -149,7 +189,7 @@ def guess_sources(
             cells, labels = source.sheet.cells, source.sheet.labels
             guess = guess_mapping(cells, images, source.place, keep, labels, raters, **chosen)
             if guess.layout == "long" and guess.rating is None and "rating" not in cells:
-                raise StudyError(Problem("the column of the ratings was not found", file=source.place))
+                raise _no_ratings(cells, source.place)
             guesses.append((source, guess))
         except StudyError as error:
             if source.several_sheets:
@@ -174,6 +214,20 @@ def guess_sources(
     guesses = [guesses[0], *(_rename_columns(*one, *guesses[0]) for one in guesses[1:])]
     kept = [source for source, _ in guesses]
     return kept, left_out, _combine_mappings(guesses, ImageNames(images))
+
+
+def _no_ratings(cells: pd.DataFrame, place: str) -> StudyError:
+    """Return the error for a table in which no column holds ratings."""
+    columns = list(map(str, cells.columns))
+    if len(columns) == 1:
+        what = f"has one column only, {columns[0][:60]!r}"
+        return StudyError(Problem(what, "separate the cells by commas, semicolons or tabs", place))
+    example = next((cell for name in columns[::-1] for cell in cells[name] if cell), "")
+    advice = (
+        f"name it (--rating, or --traits for each trait); its cells must be numbers, unlike {example!r}; "
+    )
+    advice += f"columns: {', '.join(columns[:12])}"
+    return StudyError(Problem("the column of the ratings was not found", advice, place))
 
 
 def _rename_columns(

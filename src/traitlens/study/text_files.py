@@ -43,6 +43,8 @@ class Sheet:
         Rows that were skipped, and assumptions about the table.
     visible : bool
         Whether the sheet is not hidden.
+    titles : dict
+        Label of each column, if the file labels columns (SPSS, Stata).
     """
 
     cells: pd.DataFrame
@@ -50,6 +52,7 @@ class Sheet:
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     visible: bool = True
+    titles: dict[str, str] = field(default_factory=dict)
 
 
 def read_text(path: Path, encoding: str | None = None, first_line: int | None = None) -> Sheet:
@@ -72,6 +75,8 @@ def read_text(path: Path, encoding: str | None = None, first_line: int | None = 
     text, notes = _decode_file(path, encoding)
     if not text.strip():
         raise StudyError(Problem("is empty", "add the data", path.name))
+    if text.startswith("PK\x03\x04"):
+        raise StudyError(Problem("is a workbook or an archive", "rename it to .xlsx if it is one", path.name))
     if "\0" in text:
         raise StudyError(Problem("is not a text file", "save it as CSV in UTF-8", path.name))
     declared = re.match(r"sep=([^\w\s]|\t)\r?\n", text.lstrip(), re.IGNORECASE)
@@ -240,6 +245,13 @@ def find_header(
     names = head[start]
     notes = []
     above = [place for place in content if place < start]
+    upper = head[start - 1] if start - 1 in above else []
+    beside = [name or cell for name, cell in zip(names, [*upper, *[""] * len(names)], strict=False)]
+    if beside != names and counts[start - 1] > 1:
+        names, above = beside, above[:-1]
+        notes.append(
+            f"headings of two rows were joined; the upper row: {' '.join(filter(None, upper))[:60]!r}"
+        )
     filled = [name for name in names if name]
     if above and len(set(filled)) < len(filled):
         merged = _join_headings(head[above[-1]], names)
@@ -357,4 +369,4 @@ def find_separator(lines: Sequence[str]) -> str:
     # R's write.table separates by spaces; its first line is a word shorter, without a heading for row names.
     spaced = len(words) > 2 and len(set(words[1:])) == 1 and words[1] > 2 and words[1] - words[0] in (0, 1)
     divided = {line.count(best) for line in bare[1:]}
-    return " " if spaced and (len(divided) > 1 or divided == {0}) else best
+    return " " if spaced and (len(divided) > 1 or divided == {0} or best not in bare[0]) else best

@@ -77,21 +77,30 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "subject subjectid sub subj responseid respondent prolificid prolificpid workerid userid runid vp "
         "versuchsperson proband teilnehmer juge observateur raternr subjectnr participantnr "
         "participantnumber vpnr vpcode bewerter beurteiler sujet participante sujeto evaluador "
-        "partecipante soggetto valutatore proefpersoon deelnemer beoordelaar sujeito avaliador uczestnik "
-        "badany участник испытуемый респондент 参加者 被験者 評価者 参与者 被试 评分者 case code pid id",
+        "evaluateur évaluateur noteur cotateur partecipante soggetto valutatore proefpersoon deelnemer "
+        "beoordelaar sujeito avaliador uczestnik "
+        "badany deltagare deltager bedömare bedømmer osallistuja arvioija účastník hodnotitel "
+        "résztvevő értékelő "
+        "συμμετέχων katılımcı değerlendirici ผู้เข้าร่วม משתתף נבדק מעריך مشارك 참가자 평가자 "
+        "участник испытуемый респондент 参加者 被験者 評価者 参与者 被试 评分者 case code pid id",
         "group": "group condition diagnosis cohort population sample ratergroup gruppe groupe grupo "
-        "diagnose gruppo groep grupa diagnostic diagnostico diagnosi группа 群 グループ 组 组别",
+        "diagnose gruppo groep grupa grupp gruppe ryhmä skupina csoport ομάδα grup grubu קבוצה مجموعة "
+        "집단 그룹 diagnostic diagnostico diagnosi группа 群 グループ 组 组别",
         "trait": "trait attribute question item scale dimension adjective judgment judgement eigenschaft "
         "merkmal frage rasgo atributo pregunta tratto domanda caratteristica kenmerk vraag cecha черта "
         "вопрос 特性 質問 項目 特质 问题",
         "rating": "rating ratings response score value answer judgment judgement slider.response "
         "ratingresponse urteil bewertung antwort évaluation jugement réponse calificación puntuación "
         "respuesta valoración valutazione risposta punteggio giudizio beoordeling oordeel antwoord "
-        "avaliação resposta ocena odpowiedź оценка ответ рейтинг 評価 評定 評点 回答 评分 评价",
+        "avaliação resposta ocena odpowiedź note skattning betyg vurdering svar arvio hodnocení értékelés "
+        "βαθμολογία puan derecelendirme דירוג تقييم 평점 평가 응답 оценка ответ рейтинг 評価 評定 評点 "
+        "回答 评分 评价",
         "image": "image stimulus face picture img file imagefile stim photo spreadsheetimage faceimage "
         "bild gesicht foto visage imagen imagename filename stimulusname stimfile imageid imagenr faceid "
         "facename stimulusid stimid pictureid photoid bildname dateiname reiz immagine volto viso gezicht "
-        "afbeelding imagem rosto cara rostro fotografia estimulo zdjęcie twarz изображение фото лицо "
+        "afbeelding imagem rosto cara rostro fotografia estimulo zdjęcie twarz ansikte ansikt bilde "
+        "billede kuva kasvot obrázek tvář kép εικόνα πρόσωπο görsel "
+        "resim yüz fotoğraf תמונה פנים صورة 이미지 얼굴 사진 изображение фото лицо "
         "стимул 画像 写真 顔 刺激 图片 照片 面孔",
         "repeat": "repeat repetition session wiederholung repetición ripetizione herhaling powtórzenie",
         "time": "rt reactiontime responsetime latency rtms slider.rt ratingrt reaktionszeit antwortzeit "
@@ -126,7 +135,9 @@ NO_RATING_ENDINGS = tuple(
 )
 """Endings of the names of numeric columns that do not contain ratings."""
 
-TRIAL_WORDS = _fold_words("time rt latency elapsed timestamp onset duration mouse framerate fps screen window")
+TRIAL_WORDS = _fold_words(
+    "time rt latency elapsed timestamp onset duration mouse framerate fps screen window"
+)
 """Words in the names of columns that describe a trial, as in time_run or mouse_x."""
 
 RATER_ENDINGS = r"\.?(?:code|id|nr|no|number|num|name|label)$"
