@@ -1,5 +1,6 @@
 """Reading of MATLAB files as tables: from vectors, structs, and matrices with names of rows and columns."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def _is_matrix(value: np.ndarray) -> bool:
     return value.ndim == 2 and min(value.shape) > 1
 
 
-def _is_text(cells: np.ndarray) -> bool:
+def _is_text(cells: Iterable[object]) -> bool:
     """Return whether all elements of a variable are strings."""
     return all(isinstance(cell, str) for cell in cells)
 

@@ -245,19 +245,19 @@ def find_header(
     names = head[start]
     notes = []
     above = [place for place in content if place < start]
-    upper = head[start - 1] if start - 1 in above else []
-    beside = [name or cell for name, cell in zip(names, [*upper, *[""] * len(names)], strict=False)]
-    if beside != names and counts[start - 1] > 1:
-        names, above = beside, above[:-1]
-        notes.append(
-            f"headings of two rows were joined; the upper row: {' '.join(filter(None, upper))[:60]!r}"
-        )
     filled = [name for name in names if name]
+    upper = head[start - 1] if start - 1 in above and counts[start - 1] > 1 else []
+    beside = [name or cell for name, cell in zip(names, [*upper, *[""] * len(names)], strict=False)]
     if above and len(set(filled)) < len(filled):
         merged = _join_headings(head[above[-1]], names)
         if merged is not None:
             names, above = merged, above[:-1]
             notes.append(f"headings of two rows were joined: {names[-1]!r}")
+    elif beside != names:
+        names, above = beside, above[:-1]
+        notes.append(
+            f"headings of two rows were joined; the upper row: {' '.join(filter(None, upper))[:60]!r}"
+        )
     notes += [f"row {place + 1} was skipped: {' '.join(filter(None, head[place]))[:60]!r}" for place in above]
     return start, names, notes
 
