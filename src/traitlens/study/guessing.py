@@ -515,12 +515,14 @@ def _find_rater(cells: pd.DataFrame, columns: Sequence[str]) -> str | None:
 
 
 def _find_group(cells: pd.DataFrame, columns: Sequence[str], rater: object) -> str | None:
-    """Find the column of the groups: the first whose value is the same in all rows of each rater, if any."""
+    """Find the column of the groups; one that varies within most raters is a condition, if there is another."""
     best = group = _find_by_synonym(columns, "group")
-    while group is not None and rater is not None and cells.groupby(rater)[group].nunique().max() > 1:
+    while group is not None and rater is not None:
+        if (cells.groupby(rater)[group].nunique() > 1).mean() <= 0.5:
+            return group
         columns = [name for name in columns if name != group]
         group = _find_by_synonym(columns, "group")
-    return group or best
+    return best
 
 
 def _find_by_synonym(columns: Sequence[str], word: str) -> str | None:

@@ -67,7 +67,7 @@ def read_matlab(path: Path) -> tuple[pd.DataFrame, list[str]]:
             what = f"both {' and '.join(names)} could name the columns of {name}"
             raise StudyError(Problem(what, "save a struct with a field for each column", path.name))
         headings = [f"{name}(:,{number + 1})" for number in range(value.shape[1])]
-        top = [_first(cell) for cell in value[0]]
+        top = [_unpack_cell(cell) for cell in value[0]]
         if (
             not names
             and len(matrices) == 1
@@ -76,7 +76,7 @@ def read_matlab(path: Path) -> tuple[pd.DataFrame, list[str]]:
             and len(set(top)) == len(top)
         ):
             headings, rows = [as_text(cell) for cell in top], rows - 1
-            value = np.array([[_first(cell) for cell in row] for row in value[1:]], dtype=object)
+            value = np.array([[_unpack_cell(cell) for cell in row] for row in value[1:]], dtype=object)
             notes.append(f"the first row of {name} holds the headings")
         if names:
             used.add(names[0])
