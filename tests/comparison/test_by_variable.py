@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,3 +107,33 @@ def test_the_common_penalty_does_not_depend_on_groups(rng):
     shuffled = ratings.assign(group=rng.permutation(ratings["group"].to_numpy()))
     assert choose_common_penalties(shuffled, kernel, identities) == penalties
     assert penalties["warm"] > 0
+
+
+def test_a_trait_that_one_of_three_groups_did_not_rate(rng):
+    """The groups that rated it are compared, and labels are permuted among their raters only."""
+    ratings = make_ratings(rng, parts(rng))
+    ratings["site"] = ratings["rater"].map(dict(zip(ratings["rater"].unique(), "abc" * 10, strict=True)))
+    other = ratings.assign(trait="kind", rating=ratings["rating"] + (ratings["site"] == "a"))
+    other = other[other["site"] != "c"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        table = compare_by_variable(pd.concat([ratings, other]), "site", permutations=200).set_index("trait")
+        alone = compare_by_variable(other, "site", permutations=200)
+        lone = compare_by_variable(pd.concat([ratings, other[other["site"] == "a"]]), "site", permutations=9)
+    means = other.groupby(["site", "rater"])["rating"].mean()
+    assert_allclose(table.loc["kind", "statistic"], stats.f_oneway(means["a"], means["b"]).statistic)
+    assert_allclose(table.loc["kind", "p"], alone["p"], atol=0.03)
+    assert table["n"].to_dict() == {"warm": 30, "kind": 20}
+    assert table.loc["kind", "p_corrected"] <= 2 * table.loc["kind", "p"]
+    assert lone["trait"].tolist() == ["warm"]
+
+
+def test_a_trait_without_variance_does_not_choose_the_penalty_of_the_others(rng):
+    features = rng.normal(size=(len(IMAGES), 12))
+    kernel = FeatureKernel(IMAGES, np.arange(len(IMAGES)) % 4, features @ features.T)
+    ratings = make_ratings(rng, parts(rng))
+    constant = ratings.assign(trait="flat", rating=3.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        both = choose_common_penalties(pd.concat([ratings, constant]), kernel, np.arange(len(IMAGES)))
+    assert both["warm"] == choose_common_penalties(ratings, kernel, np.arange(len(IMAGES)))["warm"]

@@ -1,5 +1,7 @@
 """Trait space: parallel analysis keeps what was planted, and loadings are principal components."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 from numpy.testing import assert_allclose
@@ -45,3 +47,12 @@ def test_unrelated_traits_have_no_component_beyond_chance():
 def test_few_traits_have_no_components():
     ratings = draw(np.random.default_rng(2))
     assert bootstrap_loadings(ratings[ratings["trait"] < "t2"], draws=10).empty
+
+
+def test_draws_without_variance_are_left_out_without_a_warning():
+    ratings = draw(np.random.default_rng(3), raters=2, images=12)
+    first = (ratings["rater"] == "r0") & (ratings["trait"] == "t0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        table = bootstrap_loadings(ratings.assign(rating=ratings["rating"].mask(first, 4.0)), draws=40)
+    assert len(table)

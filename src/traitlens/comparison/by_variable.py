@@ -1,5 +1,7 @@
 """Test whether ratings and cue utilisation are associated with a variable of the raters, such as age."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -44,8 +46,10 @@ def compare_by_variable(
         variable, test ("t", "F", "slope"), measure ("level": mean rating; "utilisation"), trait, region,
         estimate (for "t" the first group minus the second; for "F" the largest difference between groups; for
         "slope" the change per unit of the variable), statistic, p, p_corrected (family-wise over the rows of
-        a measure), q (false discovery rate over the same rows), effect_size (Hedges' g, eta squared, or r),
-        ci_low, ci_high (95 % interval of a slope; otherwise missing), n (raters).
+        a measure; where traits were rated by different groups, corrected among those of the same groups and
+        multiplied by the number of such sets), q (false discovery rate over the rows of a measure),
+        effect_size (Hedges' g, eta squared, or r), ci_low, ci_high (95 % interval of a slope; otherwise
+        missing), n (raters).
 
     Notes
     -----
@@ -77,16 +81,39 @@ def compare_by_variable(
     # For a numeric variable, each stratum must include raters of the lower and of the upper half.
     halves = (labels > np.median(labels)).astype(int) if test == "slope" else labels
     strata = find_strata(known, raters, halves)
-    cells = _mean_ratings(known, raters)
-    tables = [_test_cells(cells, labels, test, strata, permutations, seed)]
+    families = [_mean_ratings(known, raters)]
     if utilisation is not None:
-        cells = _utilisation_of_raters(utilisation, raters)
-        if cells:
-            tables.append(_test_cells(cells, labels, test, strata, permutations, seed))
-    table = pd.concat(tables, ignore_index=True)
+        families.append(_utilisation_of_raters(utilisation, raters))
+    tables = []
+    for family in families:
+        cells = [cell for cell in family if _can_test(labels[cell[0]], test)]
+        parts = [
+            _test_cells(part, own, test, within, permutations, seed)
+            for part, own, within in _divide_by_groups(cells, labels, test, strata, known, raters)
+        ]
+        if parts:
+            tested = pd.concat(parts, ignore_index=True)
+            tested["p_corrected"] = np.minimum(tested["p_corrected"] * len(parts), 1)
+            tested["q"] = stats.false_discovery_control(tested["p"])
+            tables.append(tested)
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_COLUMNS)
     table.insert(0, "variable", variable)
     table.insert(1, "test", test)
     return table
+
+
+_COLUMNS = (
+    *("measure", TRAIT, REGION, "estimate", "statistic", "effect_size", "ci_low", "ci_high", "n"),
+    *("p", "p_corrected", "q"),
+)
+
+
+def _can_test(labels: np.ndarray, test: Test) -> bool:
+    """Return whether the raters of a trait differ in the variable: for groups, two that are large enough."""
+    sizes = np.unique(labels, return_counts=True)[1]
+    if test == "slope":
+        return len(sizes) > 1 and len(labels) > 2
+    return len(sizes) > 1 and bool(len(labels) > len(sizes) if test == "F" else sizes.min() > 1)
 
 
 _Cells = list[tuple[np.ndarray, np.ndarray, list[dict[str, str]]]]
@@ -115,10 +142,39 @@ def _utilisation_of_raters(utilisation: pd.DataFrame, raters: pd.Index) -> _Cell
     return cells
 
 
+def _divide_by_groups(
+    cells: _Cells, labels: np.ndarray, test: Test, strata: np.ndarray, ratings: pd.DataFrame, raters: pd.Index
+) -> Iterator[tuple[_Cells, np.ndarray, np.ndarray]]:
+    """Divide traits by the groups that rated them; yield their cells, and labels and strata of these raters.
+
+    Labels are permuted among the groups that rated a trait only.
+    """
+    by_groups: dict[tuple[int, ...], _Cells] = {}
+    for cell in cells:
+        groups = () if test == "slope" else tuple(np.unique(labels[cell[0]]))
+        by_groups.setdefault(groups, []).append(cell)
+    for groups, part in by_groups.items():
+        if test == "slope" or len(groups) == len(np.unique(labels)):
+            yield part, labels, strata
+            continue
+        own = np.isin(labels, groups)
+        numbers = np.searchsorted(groups, labels[own])
+        traits = {names[0][TRAIT] for _, _, names in part}
+        rated = ratings[ratings[RATER].isin(raters[own]) & ratings[TRAIT].astype(str).isin(traits)]
+        taking = raters[own].isin(rated[RATER])
+        own[np.flatnonzero(own)[~taking]] = False
+        place = np.cumsum(own) - 1
+        try:
+            within = find_strata(rated, raters[own], numbers[taking])
+        except TraitlensError:  # no two groups share a task
+            continue
+        yield [(place[members], values, names) for members, values, names in part], numbers[taking], within
+
+
 def _test_cells(
     cells: _Cells, labels: np.ndarray, test: Test, strata: np.ndarray, permutations: int, seed: int
 ) -> pd.DataFrame:
-    """Test one family of cells by permuting the labels of raters."""
+    """Test cells whose traits were rated by the same groups, by permuting the labels of raters."""
 
     def statistics(block: np.ndarray) -> np.ndarray:
         """Return the statistics of all cells for each labelling."""
@@ -140,5 +196,4 @@ def _test_cells(
     table = pd.DataFrame(rows)
     table["p"] = permutation_p(observed, null)
     table["p_corrected"] = familywise_p(observed, null)
-    table["q"] = stats.false_discovery_control(table["p"])
     return table

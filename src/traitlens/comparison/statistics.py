@@ -92,7 +92,8 @@ def one_way_f(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
     between = np.zeros((len(labels), values.shape[1]))
     for group in range(groups):
         own = (labels == group).astype(float)
-        between += (own @ centred) ** 2 / own.sum(axis=1, keepdims=True)
+        # A permutation may leave a group without raters of a trait.
+        between += (own @ centred) ** 2 / np.maximum(own.sum(axis=1, keepdims=True), 1)
     within = np.maximum(total - between, 1e-300) / (len(values) - groups)
     f: np.ndarray = between / (groups - 1) / within
     return f

@@ -146,7 +146,8 @@ def _bootstrap_intervals(
             known = np.isfinite(means).all(axis=0)
             if known.sum() < FEWEST_IMAGES:
                 continue
-            correlation = np.corrcoef(means[:, known])
+            with np.errstate(invalid="ignore", divide="ignore"):  # equal means have no correlation
+                correlation = np.corrcoef(means[:, known])
             if not np.isfinite(correlation).all():
                 continue
             own = _principal_components(correlation)[1][:, : loadings.shape[1]]

@@ -194,7 +194,8 @@ def choose(
             for mix in mixes
         ]
     )
-    errors = ((predicted - values) ** 2).mean(axis=1) / values.var(axis=0)
+    variance = values.var(axis=0)  # 0 if all training images have one mean rating
+    errors = ((predicted - values) ** 2).mean(axis=1) / np.where(variance > 0, variance, 1)
     best = ((1 - sharing) * errors + sharing * errors.mean(axis=1, keepdims=True)).argmin(axis=0)
     targets = np.arange(values.shape[1])
     mix, penalty = np.divmod(best, len(ascending))

@@ -515,7 +515,7 @@ def _find_rater(cells: pd.DataFrame, columns: Sequence[str]) -> str | None:
 
 
 def _find_group(cells: pd.DataFrame, columns: Sequence[str], rater: object) -> str | None:
-    """Find the column of the groups; one that varies within most raters is a condition, if there is another."""
+    """Find the column of the groups; one that varies within most raters is used only if no other is there."""
     best = group = _find_by_synonym(columns, "group")
     while group is not None and rater is not None:
         if (cells.groupby(rater)[group].nunique() > 1).mean() <= 0.5:
