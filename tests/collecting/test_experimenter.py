@@ -53,7 +53,7 @@ def test_the_page_shows_who_is_where_and_the_balance_of_groups(sessions, ask, ta
 
 def test_each_card_holds_the_link_as_a_qr_code(sessions, ask):
     cards = ask("/experimenter/cards").json()
-    assert cards == make_cards(sessions, ADDRESS)
+    assert cards == make_cards(sessions.store, ADDRESS)
     for card, one in zip(cards, sessions.store.participants(), strict=True):
         assert card["link"] == f"{ADDRESS}/#{one.token}"
         drawn = segno.make(card["link"], error="m", micro=False)

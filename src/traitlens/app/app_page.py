@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from functools import cache, partial
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nicegui import run, ui
@@ -42,6 +43,7 @@ class AppPage:
     def __init__(self, session: "Session"):
         self.session = session
         self.exported: Any = None
+        self.collecting: Path | None = None
 
     @property
     def workspace(self) -> Workspace:
@@ -152,7 +154,7 @@ class AppPage:
 
 def is_step_done(workspace: Workspace, step: Step) -> bool:
     """Return whether a step is complete and marked as done in the list of steps."""
-    has_ratings = (workspace.folder / "study.toml").exists() or bool(workspace.choices.roles)
+    has_ratings = workspace.has_ratings or bool(workspace.choices.roles)
     return {
         "begin": True,
         "pictures": bool(workspace.pictures),

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from traitlens.app.workspace import FOLDER
+from traitlens.app.workspace import FOLDER, SESSION_FILE
+from traitlens.explorer.loopback import LOOPBACK
 from traitlens.locking import Lock, read_lock
 from traitlens.problems import Problem, TraitlensError
 from traitlens.storage import move_into_place, write_json
 
-Task = Literal["faces", "estimate", "run", "demo"]
+Task = Literal["faces", "estimate", "run", "demo", "collect"]
 State = Literal["nothing", "working", "done", "failed", "stopped"]
 
 STARTUP_LIMIT = 60.0
@@ -64,9 +65,9 @@ def start(folder: Path, task: Task) -> None:
     ----------
     folder : Path
         Folder of the study.
-    task : {"faces", "estimate", "run", "demo"}
-        Draw the face sheet, estimate time and memory of a run, run the analysis, or create the demonstration
-        study.
+    task : {"faces", "estimate", "run", "demo", "collect"}
+        Draw the face sheet, estimate time and memory of a run, run the analysis, create the demonstration
+        study, or serve a rating session.
     """
     private = Path(folder).resolve() / FOLDER
     if read_progress(folder, task).state == "working":
@@ -230,11 +231,25 @@ def _draw_demo(folder: Path, watcher: FileWatcher) -> None:
     drawn.rmdir()
 
 
+def _serve_session(folder: Path, watcher: FileWatcher) -> None:
+    """Serve a rating session to this computer until it is stopped."""
+    from traitlens.collecting.server import serve
+    from traitlens.collecting.session_manager import add_participants, open_sessions
+
+    session = json.loads((folder / FOLDER / SESSION_FILE).read_text(encoding="utf-8"))
+    sessions = open_sessions(folder, watcher)
+    add_participants(sessions, session["participants"])
+    watcher.say("The session is ready.")
+    address = f"http://localhost:{session['port']}"
+    serve(sessions, LOOPBACK, session["port"], session["secret"], address, folder.name)
+
+
 TASKS: dict[str, Callable[[Path, FileWatcher], None]] = {
     "run": _run,
     "estimate": _estimate,
     "faces": _draw_faces,
     "demo": _draw_demo,
+    "collect": _serve_session,
 }
 """The function that performs each task."""
 

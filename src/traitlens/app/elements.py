@@ -58,27 +58,18 @@ def choice(
     value: str,
     on_change: Callable[[str], Awaitable[None] | None],
     show_label: bool = True,
-    more: tuple[str, Mapping[str, str]] | None = None,
 ) -> Any:
-    """Add a labelled drop-down list; `more` is a heading and the options to list under the heading."""
-
-    def add(entries: Mapping[str, str]) -> None:
-        for name, shown in entries.items():
-            option = text("option", shown)
-            option.props["value"] = name
-            if name == value:
-                option.props["selected"] = True
-
+    """Add a labelled drop-down list."""
     with ui.element("div").classes("field"):
         named = text("label", label, "" if show_label else "unseen")
         select = ui.element("select")
         named.props["for"] = select.html_id
         with select:
-            add(options)
-            if more is not None and more[1]:
-                with ui.element("optgroup") as heading:
-                    heading.props["label"] = more[0]
-                    add(more[1])
+            for name, shown in options.items():
+                option = text("option", shown)
+                option.props["value"] = name
+                if name == value:
+                    option.props["selected"] = True
     return select.on(
         "change", lambda event: on_change(str(event.args)), js_handler="(event) => emit(event.target.value)"
     )

@@ -16,6 +16,8 @@ from traitlens.study.reading import IMAGE_SUFFIXES, find_images
 
 FOLDER = ".app"
 """Subfolder of a study with the choices and the progress of tasks."""
+SESSION_FILE = "session.json"
+"""File in the app's folder with port, token and number of participants of a rating session."""
 TABLES = "original"
 """Subfolder of a study with the uploaded tables."""
 LANDMARKS = (".tem", ".pts")
@@ -160,6 +162,12 @@ class Workspace:
         made = self.report.stat().st_mtime
         files = [self.folder / name for name in ("study.toml", "ratings.csv", "images.csv")]
         return all(not file.exists() or file.stat().st_mtime <= made for file in files)
+
+    @property
+    def has_ratings(self) -> bool:
+        """Whether the study has ratings to analyse; not while they are still collected."""
+        is_collecting = (self.private / SESSION_FILE).exists() and not (self.folder / "ratings.csv").exists()
+        return (self.folder / "study.toml").exists() and not is_collecting
 
     @property
     def table(self) -> Path | None:

@@ -72,13 +72,13 @@ def summarise_sessions(sessions: SessionManager, study: str) -> dict[str, Any]:
     }
 
 
-def make_cards(sessions: SessionManager, address: str) -> list[dict[str, str]]:
+def make_cards(store: AnswerDatabase, address: str) -> list[dict[str, str]]:
     """Create the data of a card for each participant, with a personal link and its QR code.
 
     Parameters
     ----------
-    sessions : SessionManager
-        State of the sessions.
+    store : AnswerDatabase
+        The participants.
     address : str
         Address of the server, without a slash at the end.
 
@@ -90,7 +90,7 @@ def make_cards(sessions: SessionManager, address: str) -> list[dict[str, str]]:
     import segno
 
     cards = []
-    for one in sessions.store.participants():
+    for one in store.participants():
         link = f"{address}/#{one.token}"
         image = segno.make(link, error="m", micro=False).svg_data_uri(scale=4, border=4, light="#fff")
         cards.append(
@@ -131,7 +131,7 @@ def experimenter_routes(sessions: SessionManager, secret: str, address: str, stu
 
     async def cards(request: Request) -> Response:
         check(request)
-        return JSONResponse(make_cards(sessions, address))
+        return JSONResponse(make_cards(sessions.store, address))
 
     async def pause(request: Request) -> Response:
         check(request)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 from nicegui import run, ui
 
 from traitlens.app import background
-from traitlens.app.elements import button, field, text
+from traitlens.app.elements import button, choice, field, text
+from traitlens.app.steps.collecting_view import draw_collecting
 from traitlens.app.workspace import default_studies_folder, is_inside, list_recent_studies
 from traitlens.problems import Problem, TraitlensError
+from traitlens.study.reading import find_images
 
 if TYPE_CHECKING:
     from traitlens.administration.installation import InstallationCheck
@@ -21,9 +23,8 @@ WELCOME: Final = (
     "faces went with the ratings, and whether two groups of raters differ in this."
 )
 COLLECT: Final = (
-    "Ratings can be collected in the browsers of participants. This is done in a terminal, with the command "
-    "“traitlens rate serve” and the study's folder; the documentation describes it under Collecting ratings. "
-    "Then open the study here."
+    "Ratings can be collected in a browser of this computer. Begin a study above and choose its pictures; "
+    "then start the rating session here or in the step Ratings."
 )
 NEEDED: Final = (
     "You need the pictures (JPEG, PNG, TIFF or WebP) in a folder, and the ratings as Excel, CSV, SPSS or as "
@@ -62,9 +63,7 @@ def draw(page: "AppPage") -> None:
         other = {"folder": ""}
         field("Folder of the study", "", lambda value: other.update(folder=value), 50)
         button("Open", lambda: _open_other(page, other["folder"]))
-    with ui.element("details"):
-        text("summary", "Collect ratings from participants")
-        text("p", COLLECT)
+    _draw_collecting(page, [folder for folder in recent if find_images(folder)])
     text("h2", "Is traitlens installed correctly?")
     waiting = text("p", "Looking …").props('role="status"')
     box = ui.element("div")
@@ -77,6 +76,26 @@ def draw(page: "AppPage") -> None:
                 _draw_installation(found)
 
     ui.timer(0, look, once=True)
+
+
+def _draw_collecting(page: "AppPage", studies: list[Path]) -> None:
+    """Draw the rating session of one of the recent studies; that of a running one first."""
+    running = [one for one in studies if background.read_progress(one, "collect").state == "working"]
+    with ui.element("details") as part:
+        if running or page.collecting is not None:
+            part.props["open"] = True
+        text("summary", "Collect ratings from participants")
+        if not studies:
+            text("p", COLLECT)
+            return
+        chosen = page.collecting if page.collecting in studies else (running or studies)[0]
+
+        def choose(value: str) -> None:
+            page.collecting = Path(value)
+            page.draw()
+
+        choice("Study", {str(one): one.name for one in studies}, str(chosen), choose)
+        draw_collecting(page, chosen)
 
 
 def _look_at_installation() -> "list[InstallationCheck]":

@@ -25,7 +25,7 @@ def draw(page: "AppPage") -> None:
         text("p", "There are no pictures yet.")
         button("Go to Pictures", lambda: page.go("pictures"), "main")
         return
-    if workspace.table is None and not (workspace.folder / "study.toml").exists():
+    if workspace.table is None and not workspace.has_ratings:
         text("p", "There is no table of ratings yet.")
         button("Go to Ratings", lambda: page.go("ratings"), "main")
         return

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nicegui import run, ui
 
+from traitlens.app import background
 from traitlens.app.column_roles import (
     ROLES,
     SPREAD,
@@ -17,6 +18,7 @@ from traitlens.app.column_roles import (
 )
 from traitlens.app.elements import button, checkbox, choice, faults, field, files, text
 from traitlens.app.import_messages import ABSENT_TICK, MISSING_FIELD, NUMBER_TICK, REPEAT_TICK, reword_for_app
+from traitlens.app.steps.collecting_view import draw_collecting
 from traitlens.columns import GROUP, RATER, TRAIT
 from traitlens.problems import Problem, TraitlensError
 
@@ -39,7 +41,7 @@ def draw(page: "AppPage") -> None:
     workspace = page.workspace
     table = workspace.table
     if table is None:
-        if (workspace.folder / "study.toml").exists():
+        if workspace.has_ratings:
             text("p", "The ratings are in the study's folder already. Another table would replace them.")
             button("Next: check", lambda: page.go("check"), "main")
         else:
@@ -55,6 +57,12 @@ def draw(page: "AppPage") -> None:
 
     label = "Choose the table of ratings" if table is None else "Choose another or a corrected table"
     files(label, "/upload/table", show, ACCEPT)
+    if table is None and workspace.pictures:
+        with ui.element("details") as part:
+            if background.read_progress(workspace.folder, "collect").state != "nothing":
+                part.props["open"] = True
+            text("summary", "Collect ratings from participants")
+            draw_collecting(page, workspace.folder)
     if table is not None:
         waiting = text("p", "Reading the table …").props('role="status"')
         box = ui.element("div")
