@@ -6,17 +6,21 @@ of every page are written into that folder, to be looked at.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from tests import tiny
 from tests.browsers import CHROMIUM, FLAGS, fetch_axe, find_barriers
+from tests.collecting.test_browser import Person
 
 from traitlens.app.background import read_progress
+from traitlens.app.workspace import Workspace
 from traitlens.locking import read_lock
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
@@ -328,3 +332,48 @@ def test_axe_finds_nothing_serious_on_any_page(server, page, workspace, roles, a
         page.get_by_text(shown).first.wait_for()
         found += [(step, *one) for one in find_barriers(page, axe)]
     assert found == []
+
+
+def test_ratings_are_collected_from_the_first_step(server, page, chromium, material, tmp_path, axe):
+    """A session is started, taken part in, stopped and used, without a terminal."""
+    study = Workspace(tmp_path / "Asked")
+    for file in sorted((material / "photos").iterdir())[:12]:
+        shutil.copyfile(file, tmp_path / "file")
+        assert study.save_picture(file.name, tmp_path / "file")
+    use = Mouse(page)
+    page.get_by_text("Open a study in another folder").click()
+    use.write("Folder of the study", str(study.folder))
+    use.press("Open")
+    page.get_by_text("12 pictures are in the study").wait_for()
+    page.locator(".rail").get_by_role("button", name="Begin").click()
+    page.get_by_text("Collect ratings from participants").click()
+    look_at(page, "0_collect", axe)
+    use.press("Start the rating session")
+    page.get_by_text("No trait is named").wait_for()
+    use.write("Traits that are rated, with commas", "warm")
+    use.write("Number of participants", "2")
+    use.press("Start the rating session")
+    page.get_by_text("The session is running.").wait_for()
+    reload(page, "traitlens", "The session is running.")
+    page.get_by_text("Links and QR codes of the participants").click()
+    page.locator(".card img").nth(1).wait_for()
+    look_at(page, "0_collecting", axe)
+    for card in page.locator(".card a").all():
+        person = Person(chromium, card.get_attribute("href"), "keyboard")
+        while person.act():
+            pass
+        assert person.page.inner_text("h1") == "You are done"
+        person.context.close()
+    page.get_by_text("2 of 2 participants are done.").wait_for()
+    with page.expect_popup() as opened:
+        page.get_by_text("Open the experimenter's page").click()
+    opened.value.get_by_role("heading", name="Asked: sessions").wait_for()
+    opened.value.get_by_role("button", name="Show all cards").click()
+    opened.value.locator(".card img").nth(1).wait_for()
+    look_at(opened.value, "experimenter", axe)
+    opened.value.close()
+    use.press("Stop the rating session")
+    use.press("Use the collected ratings")
+    page.get_by_text("No fault was found").wait_for()
+    ratings = pd.read_csv(study.folder / "ratings.csv")
+    assert sorted(ratings["rater"].unique()) == ["P001", "P002"]

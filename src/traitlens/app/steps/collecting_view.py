@@ -38,6 +38,7 @@ def draw_collecting(page: "AppPage", folder: Path) -> None:
     """Draw the rating session of a study: what is asked and its start, or its links and its stop."""
     progress = background.read_progress(folder, "collect")
     if progress.state == "working":
+        page.collecting = folder  # shown also when the session has stopped
         _draw_running(page, folder, bool(progress.said))
         return
     text("p", WHERE)
