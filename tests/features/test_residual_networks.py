@@ -70,7 +70,7 @@ def test_layers_and_names_of_resnet18(tmp_path):
 @pytest.mark.parametrize(
     ("name", "shape", "part"),
     [
-        ("layer1.0.se.fc.weight", (2, 2), "also holds layer1.0.se.fc.weight"),
+        ("layer1.0.se.fc.weight", (2, 2), "also contains layer1.0.se.fc.weight"),
         ("layer1.0.conv1.weight", (4, 1, 3, 3), "unexpected shapes"),
         ("layer1.0.bn1.running_var", (3,), "not a batch normalisation"),
         ("layer1.0.conv2.weight", (4, 4, 2, 2), "square window"),

@@ -42,7 +42,7 @@ from traitlens.cli.terminal import (
 from traitlens.problems import Problem, TraitlensError
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C or SIGTERM; shells use it for Ctrl-C."""
+"""Exit code of a command stopped by Ctrl-C or SIGTERM; shells use the same code for Ctrl-C."""
 
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Begin": (

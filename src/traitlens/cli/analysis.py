@@ -206,6 +206,6 @@ def _describe_quality(signs: Any) -> list[str]:
 
 
 def _print_notices(study: Any) -> None:
-    """Print the notices about a study, which are no errors."""
+    """Print the notices about a study; unlike errors, they need no correction."""
     for notice in study.notices:
         messages.print(f"Note: {escape(str(notice))}")

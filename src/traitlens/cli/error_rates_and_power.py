@@ -65,9 +65,7 @@ def power(
     raters: Annotated[str, typer.Option(help="Numbers of raters per group, such as 20,40.")] = "10,20,40,80",
     differences: Annotated[
         str,
-        typer.Option(
-            help="Lengths of the difference between the groups' weights of regions, separated by commas."
-        ),
+        typer.Option(help="Sizes of the true difference in cue use between the groups, separated by commas."),
     ] = "0.2,0.4,0.6",
     images: Annotated[int, typer.Option(min=10, help="Number of faces.")] = 80,
     traits: Annotated[int, typer.Option(min=1, help="Number of traits.")] = 3,

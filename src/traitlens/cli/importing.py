@@ -89,7 +89,7 @@ def import_table(
     identity: Annotated[
         str | None,
         typer.Option(
-            help="Where the identity of the person shown is found: image, folder, name, a column, or a "
+            help="Source of the identity of the person shown: image, folder, name, a column, or a "
             "regular expression for the path."
         ),
     ] = None,

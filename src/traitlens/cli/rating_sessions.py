@@ -34,7 +34,9 @@ def serve(
     port: Annotated[int, typer.Option(help="Port at which the server listens.")] = 8080,
     address: Annotated[
         str | None,
-        typer.Option(help="Address in the participants' links if it differs, such as that of a TLS proxy."),
+        typer.Option(
+            help="Address in the links for participants, if another than --host, such as a TLS proxy."
+        ),
     ] = None,
 ) -> None:
     """Serve rating sessions to browsers; they can be interrupted and resumed at any time.

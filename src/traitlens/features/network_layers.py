@@ -152,7 +152,7 @@ def check_tensors(plans: Sequence[LayerPlan], tensors: Mapping[str, np.ndarray])
         if {part: tensor.shape for part, tensor in mine.items()} != shapes:
             raise ValueError(f"the weights of layer {plan.name[:80]!r} have unexpected shapes")
         if not all(np.isfinite(tensor).all() for tensor in mine.values()):
-            raise ValueError(f"the weights of layer {plan.name[:80]!r} hold infinite numbers")
+            raise ValueError(f"the weights of layer {plan.name[:80]!r} contain infinite numbers")
         width[plan.name] = outputs
     if wanted != set(tensors):
         raise ValueError("there are weights without a layer")

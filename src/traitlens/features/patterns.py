@@ -74,7 +74,7 @@ class Patterns:
             raise TraitlensError(Problem(f"cannot be read as patterns ({error})", "", str(path))) from None
         shapes = {layer.name: layer.weight.shape for layer in backbone.layers if layer.weight is not None}
         if digest != backbone.digest or any(tensors[name].shape != shapes[name] for name in tensors):
-            what = f"holds patterns of another network than {backbone.name!r}"
+            what = f"contains patterns of another network than {backbone.name!r}"
             raise TraitlensError(Problem(what, "estimate them again", str(path)))
         return cls(tensors, digest)
 

@@ -1,4 +1,4 @@
-"""Preprocessing of pixels for a network, whose settings are stored with every model."""
+"""Preprocessing of pixels for a network; every model is stored with the settings of its preprocessing."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal

@@ -67,7 +67,7 @@ class ReferencePass:
         self._layers = backbone.layers[:depth]
         self._activations = backbone.activations(pixels[None], [layer.name for layer in self._layers])
         inputs = [backbone.input(pixels[None]), *(self._activations[layer.name] for layer in self._layers)]
-        # With padding, the edges of the image are no special case.
+        # Padding avoids a special case at the edges of the image.
         self._padded = [torch.nn.functional.pad(values, (1, 1, 1, 1)) for values in inputs[:-1]]
 
     def activations(self, pixels: np.ndarray) -> dict[str, "torch.Tensor"]:
@@ -211,7 +211,7 @@ def _needed_inputs(side: slice, padded: int, pools: bool) -> slice:
 def _patched_input(
     padded: "torch.Tensor", needed: Sequence[slice], values: "torch.Tensor", box: Sequence[slice]
 ) -> "torch.Tensor":
-    """Return the needed part of the padded input of a layer, with new values in a box."""
+    """Return the rows and columns `needed` of a padded input, with new values in a box."""
     patch = padded[:, :, *needed].clone()
     rows, columns = (
         slice(side.start + 1 - part.start, side.stop + 1 - part.start)

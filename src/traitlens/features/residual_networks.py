@@ -87,7 +87,7 @@ class _Builder:
         return np.asarray(self.state[name], np.float64)
 
     def norm(self, name: str, channels: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the scale and shift of each channel by a batch normalisation."""
+        """Return the scale and the shift that a batch normalisation applies to each channel."""
         weight, bias, mean, variance = (self.take(f"{name}.{part}") for part in _NORM)
         if any(part.shape != (channels,) for part in (weight, bias, mean, variance)) or variance.min() < 0:
             raise ValueError(f"{name!r} is not a batch normalisation of {channels} channels")
@@ -175,4 +175,4 @@ class _Builder:
         """Raise an error if tensors are unused, as in networks with squeeze-and-excitation layers."""
         rest = [name for name in self.state if name not in self.used and not _LEFT_OUT.fullmatch(name)]
         if rest:
-            raise ValueError(f"it also holds {', '.join(name[:80] for name in rest[:3])}")
+            raise ValueError(f"it also contains {', '.join(name[:80] for name in rest[:3])}")

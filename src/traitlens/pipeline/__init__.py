@@ -3,7 +3,7 @@
 :mod:`~traitlens.pipeline.flow` lists the stages; :mod:`~traitlens.pipeline.plan` computes which of them are
 current, stale, missing or left out; :mod:`~traitlens.pipeline.run` runs them; the functions of the stages
 are in :mod:`traitlens.pipeline.stages`. Digests of the inputs and outputs of each stage are recorded. A
-stopped run can therefore resume, and a changed input makes only the stages that depend on it run again.
+stopped run can therefore resume, and after a change only the stages that depend on it are run again.
 """
 
 from traitlens.pipeline.context import Context

@@ -98,7 +98,7 @@ class Context:
         return value
 
     def _digest_value(self, name: str) -> str:
-        """Return the digest of an input that is no file."""
+        """Return the digest of an input that is not a file."""
         if name == "photographs":
             return digest(self.photographs.digests())
         value = self.value(name)

@@ -102,7 +102,7 @@ class Runner:
             release_memory()  # of the decoded photographs
 
     def _refuse_lost_lock(self) -> None:
-        """Raise an error if this process no longer has the lock of the results folder."""
+        """Raise an error if this process no longer holds the lock of the results folder."""
         if not self._lock.is_held():
             advice = "wait until no other run works here, then run the same command again"
             what = "stopped: another run took over this results folder, or its lock was deleted"
@@ -158,7 +158,7 @@ class Runner:
 
 
 def _refuse_other_files(results: Path) -> None:
-    """Raise an error if a folder contains files that are no results, since a run removes results."""
+    """Raise an error if a folder contains other files than results, since a run removes files."""
     try:
         ours = not results.exists() or (results / ".cache").is_dir() or not any(results.iterdir())
     except OSError as error:

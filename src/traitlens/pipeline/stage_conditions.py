@@ -78,7 +78,7 @@ def switched_off(setting: str) -> Condition:
 
 
 def not_ridge(context: Context) -> str | None:
-    """Return why readouts cannot be refitted under each permutation: they are no ridge regressions."""
+    """Return why readouts cannot be refitted under each permutation: only ridge regressions can."""
     if find_readout(context.study.settings.readout.method).is_kernel_ridge:
         return None
     return "it needs a ridge regression, whose readouts can be refitted under each permutation"
@@ -96,7 +96,7 @@ def not_one_space(context: Context) -> str | None:
 
 
 def method_not_linear(context: Context) -> str | None:
-    """Return why maps are no linear function of ratings: the relevance method is not linear."""
+    """Return why maps are not a linear function of ratings: the relevance method is not linear."""
     method = context.study.settings.relevance.method
     if METHODS[method].is_linear and not METHODS[method].gradients:
         return None

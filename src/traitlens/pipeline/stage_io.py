@@ -76,7 +76,7 @@ class StageIO:
         self.read_inputs.add(one if isinstance(one, str) else one.path)
 
     def value(self, name: str) -> Any:
-        """Return an input that is no file, as :meth:`Context.value` does."""
+        """Return an input that is not a file, as :meth:`Context.value` does."""
         self._declared(name)
         return self._context.value(name)
 

@@ -1,4 +1,4 @@
-"""Predict and explain impressions of new faces, which are prepared in the same way as those of the study."""
+"""Predict and explain impressions of new faces, after preparing their images as in the study."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Compute relevance maps of images, which show how much each pixel contributed to each prediction."""
+"""Compute relevance maps: how much each pixel of an image contributed to each prediction."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -194,7 +194,7 @@ def analyze(
     views: Mapping[str, View] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> "xarray.DataArray":
-    """Compute relevance maps, which show how much each pixel contributed to each prediction.
+    """Compute relevance maps: how much each pixel of an image contributed to each prediction.
 
     Parameters
     ----------

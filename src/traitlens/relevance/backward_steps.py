@@ -32,7 +32,7 @@ class LayerStep:
 
 
 def deferred_input(given: list["torch.Tensor | None"]) -> "torch.Tensor | None":
-    """Return the input by which a step leaves relevance to be multiplied; None if there is no such factor."""
+    """Return the input by which the next step multiplies relevance; None if there is no such factor."""
     return given[0] if len(given) == 1 else None
 
 

@@ -133,7 +133,7 @@ class DifferencePropagator:
 
 
 def _split_by_sign(values: "torch.Tensor", positive: "torch.Tensor") -> "torch.Tensor":
-    """Stack along the channels: values where a mask is True (else 0), and where it is False (else 0)."""
+    """Split values into two sets of channels: values where a mask is True, and values where it is False."""
     import torch
 
     return torch.cat([values * positive, values * ~positive], 1)

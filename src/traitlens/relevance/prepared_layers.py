@@ -121,7 +121,7 @@ def _nonzero_terms(share: Share, is_first: bool) -> list[Term]:
     if is_first:
         return list(share.terms)
     if any(term.given in ("low", "high") for term in share.terms):
-        raise ValueError("rules with bounds are for the first layer")
+        raise ValueError("rules with bounds can only be used for the first layer")
     return [
         Term("input" if term.given == "positive" else term.given, term.weight, term.bias)
         for term in share.terms

@@ -92,11 +92,11 @@ def propagator(backbone: Backbone, method: Method) -> Propagator | ResidualPropa
     Its modified weights (0.4 GB for VGG16) are shared by all readouts, folds and threads.
     """
     with _lock:
-        return _latest(backbone, method)
+        return _make_propagator(backbone, method)
 
 
 @lru_cache(maxsize=1)
-def _latest(backbone: Backbone, method: Method) -> Propagator | ResidualPropagator:
+def _make_propagator(backbone: Backbone, method: Method) -> Propagator | ResidualPropagator:
     """Create a propagator that suits the network: sequential or residual."""
     return ResidualPropagator(backbone, method) if backbone.is_residual else Propagator(backbone, method)
 

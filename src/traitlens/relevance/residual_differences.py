@@ -71,7 +71,7 @@ def _propagate_down(layers: "Sequence[_Difference]", slopes: Mapping[str, "torch
 
 
 class _Difference:
-    """Differences of a layer's inputs and output from the reference, through which slopes are propagated."""
+    """A layer's differences from the reference, with which slopes are propagated to its inputs."""
 
     def __init__(self, step: ResidualStep):
         plan = step.now.layer.plan

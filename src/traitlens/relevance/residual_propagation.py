@@ -69,7 +69,7 @@ class ResidualPropagator:
         """Return the input that a term multiplies by its weights."""
         if kind in ("low", "high"):
             if layer.name not in self._first:
-                raise ValueError("rules with bounds are for the first layer")
+                raise ValueError("rules with bounds can only be used for the first layer")
             return values.new_tensor(self.bounds[kind == "high"]).view(1, 3, 1, 1).expand_as(values)
         if kind == "one":
             return values.new_ones(values.shape)
@@ -267,7 +267,7 @@ class ResidualForwardPass:
 
 
 def _add(some: "torch.Tensor | None", more: "torch.Tensor | None") -> "torch.Tensor | None":
-    """Add two tensors of relevance, of which each may be None for zero."""
+    """Add two tensors of relevance; None stands for zero."""
     return more if some is None else some if more is None else some + more
 
 
@@ -346,7 +346,7 @@ def _through_average(step: _Step, relevance: "torch.Tensor") -> "torch.Tensor":
 def _through_sum(
     step: _Step, from_above: "torch.Tensor | None", entering: "torch.Tensor | None"
 ) -> list["torch.Tensor"]:
-    """Split the relevance of a sum, from the layers above and entering at a tap, over its inputs."""
+    """Split the relevance of a sum (from above, and entering at a tap) over its inputs."""
     sent = []
     for below, factor, at_tap in zip(step.passed.inputs, step.factors, step.entering, strict=True):
         values = _add(

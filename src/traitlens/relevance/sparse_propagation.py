@@ -170,7 +170,7 @@ class ActiveUnits:
 
 
 def cost_of_lists(count: int) -> int:
-    """Return the time for a number of maps and one pair of listed units, relative to one product."""
+    """Return the time that a pair of listed units takes for a number of maps, in multiplications."""
     return sum(COST_OF_WEIGHT + _padded_size(part) for part in split_range(count, MOST_LANES))
 
 
@@ -275,7 +275,10 @@ def _convolve(
     *,
     reached: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Convolve from listed to listed units, in parallel; senders at positions not `reached` are skipped."""
+    """Compute a convolution from listed units to listed units in parallel threads.
+
+    Senders at positions that are not `reached` are skipped.
+    """
     from traitlens.relevance.sparse_kernels import convolve_listed
 
     reached = np.ones(senders.size, bool) if reached is None else reached

@@ -35,7 +35,7 @@ from traitlens.pipeline.stage_io import StageIO
 
 
 def ratings(io: StageIO) -> None:
-    """Write tests of group differences in means, reliability, agreement, gaps, and single images."""
+    """Write tests of group differences in means, reliability, agreement, missing ratings and images."""
     table, options = io.value("ratings"), permutation_options(io)
     covariates = io.value("settings.comparison.covariates")
     io.write(IMAGE_TESTS, compare_images(table, **options))

@@ -40,7 +40,7 @@ from traitlens.readouts.ridge import fit_ridge
 
 
 def conservation(io: StageIO) -> None:
-    """Write how much of each prediction the pixels of its map sum to."""
+    """Write how much of each prediction is accounted for by the sum of its map over the pixels."""
     io.write(CONSERVATION, check_conservation(read_sample(io), io.advance))
 
 

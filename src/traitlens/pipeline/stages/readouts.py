@@ -80,7 +80,7 @@ def _kernels(spaces: list[FeatureSpace]) -> list[str]:
 
 
 def _read_duals(table: pd.DataFrame, spaces: list[FeatureSpace]) -> tuple[Dual, ...]:
-    """Convert the table of :func:`_tabulate_duals` to objects without coefficients, as refits need them."""
+    """Convert the table of :func:`_tabulate_duals` to :class:`Dual` objects, without their coefficients."""
     none = np.empty(0)
     return tuple(
         Dual(

@@ -38,7 +38,7 @@ PLANTED_STUDIES = 10
 
 
 def utilisation(io: StageIO) -> None:
-    """Write which traits exceed chance, raters' cue utilisation, achievement, and shares of regions."""
+    """Write which traits exceed chance, raters' cue utilisation and achievement, and regions' shares."""
     seed = io.value("settings.seed")
     found = common_cues(io).predictability(seed=seed)
     identities = io.value("folds").set_index(IMAGE)[IDENTITY]
