@@ -108,7 +108,7 @@ def main() -> None:
             )
             tap = backbone.taps[-1]
             for method, composite in COMPOSITES.items():
-                passage = propagator(backbone, METHODS[method]).read(values, {tap})
+                passage = propagator(backbone, METHODS[method]).forward(values, {tap})
                 output = passage.activations[tap]
                 random = torch.Generator().manual_seed(1)
                 weight = torch.randn((1, output.shape[1], 1, 1), generator=random, dtype=output.dtype)

@@ -44,12 +44,12 @@ def test_activations_are_those_of_each_network(joined):
 def test_maps_are_those_of_each_network(joined, method):
     image = np.random.default_rng(0).integers(0, 256, (1, 40, 36, 3), dtype=np.uint8)
     taps = {name: f"{name}-{tap}" for name, (_, _, tap) in PARTS.items()}
-    together = propagator(joined, METHODS[method]).read(joined.input(image), set(taps.values()))
+    together = propagator(joined, METHODS[method]).forward(joined.input(image), set(taps.values()))
     total = together.back({tap: together.activations[tap] for tap in taps.values()})
     want = torch.zeros_like(total)
     for name, (_, _, tap) in PARTS.items():
         own = load_backbone(name)
-        passage = propagator(own, METHODS[method]).read(own.input(image), {tap})
+        passage = propagator(own, METHODS[method]).forward(own.input(image), {tap})
         want += passage.back({tap: passage.activations[tap]})
     np.testing.assert_allclose(total, want, rtol=0, atol=1e-3 * float(want.abs().max()))
 

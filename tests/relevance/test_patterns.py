@@ -84,7 +84,7 @@ def test_patterns_are_those_of_all_patches(backbone, images, patterns):
 @pytest.mark.parametrize("make", [pattern_net, pattern_attribution])
 def test_maps_are_those_of_a_network_with_other_weights_on_the_way_back(backbone, images, patterns, make):
     values = backbone.input(images[:1])
-    passage = propagator(backbone, make(patterns, backbone)).read(values, {TAP})
+    passage = propagator(backbone, make(patterns, backbone)).forward(values, {TAP})
     relevance = torch.randn(passage.activations[TAP].shape, generator=torch.Generator().manual_seed(0))
     own = {layer.name: layer.weight.double() for layer in backbone.layers if layer.weight is not None}
     weights = {name: torch.from_numpy(tensor).double() for name, tensor in patterns.tensors.items()}
@@ -142,7 +142,7 @@ def test_residual_networks_have_patterns(images):
         if layer.weight is not None:
             product = (patterns.tensors[layer.name] * layer.weight.numpy()).sum((1, 2, 3))
             np.testing.assert_allclose(product[product != 0], 1, rtol=1e-3)  # w'a = 1
-    passage = propagator(backbone, pattern_attribution(patterns, backbone)).read(
+    passage = propagator(backbone, pattern_attribution(patterns, backbone)).forward(
         backbone.input(images[:1]), {tap}
     )
     assert torch.isfinite(passage.back({tap: passage.activations[tap]})).all()

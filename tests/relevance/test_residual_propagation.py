@@ -46,7 +46,7 @@ def compute(network, image, name, **rules):
     values = backbone.input(image).contiguous()
     tap = backbone.taps[-1]
     method = replace(METHODS[name], bounds_sums=False)
-    passage = propagator(backbone, method).read(values, {tap})
+    passage = propagator(backbone, method).forward(values, {tap})
     output = passage.activations[tap]
     generator = torch.Generator().manual_seed(1)
     weight = torch.randn((1, *output.shape[1:2], 1, 1), generator=generator, dtype=output.dtype)
@@ -86,7 +86,7 @@ def test_gradients_are_those_of_the_network(kind, image):
     weight = torch.randn(output.shape, generator=torch.Generator().manual_seed(1), dtype=output.dtype)
     (want,) = torch.autograd.grad(output, values, weight)
     for name, factor in (("gradient", 1), ("input_t_gradient", values.detach())):
-        passage = propagator(backbone, METHODS[name]).read(values.detach(), {tap})
+        passage = propagator(backbone, METHODS[name]).forward(values.detach(), {tap})
         got = passage.back({tap: weight})
         expected = (want * factor).sum(1)
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
@@ -102,7 +102,9 @@ def test_rules_without_bias_keep_the_sum(name, image):
 def test_regions_are_the_transpose_of_maps(kind, image):
     backbone = make_backbone(NETWORKS[kind]())
     taps = [backbone.taps[-1], backbone.taps[2]]
-    passage = propagator(backbone, METHODS["lrp.sequential_preset_a_flat"]).read(backbone.input(image), taps)
+    passage = propagator(backbone, METHODS["lrp.sequential_preset_a_flat"]).forward(
+        backbone.input(image), taps
+    )
     random = torch.Generator().manual_seed(1)
     relevance = {
         tap: values * torch.randn((2, *values.shape[1:2], 1, 1), generator=random)
@@ -148,7 +150,7 @@ def test_a_feature_that_is_missing_has_bounded_relevance(kind, image):
     """Where summands nearly cancel, relevance must not grow beyond what entered."""
     backbone = make_backbone(NETWORKS[kind]())
     tap = backbone.taps[-1]
-    passage = propagator(backbone, METHODS["lrp.z_plus"]).read(backbone.input(image), {tap})
+    passage = propagator(backbone, METHODS["lrp.z_plus"]).forward(backbone.input(image), {tap})
     relevance = torch.ones_like(passage.activations[tap])
     maps = passage.back({tap: relevance})
     assert float(maps.abs().sum()) < 20 * float(relevance.sum())
@@ -228,7 +230,7 @@ def test_average_poolings_and_sums_of_unlike_inputs(image):
     tensors |= {f"{name}.bias": np.zeros(shape[0], np.float32) for name, shape in shapes.items()}
     backbone = Backbone("tiny", build_layers(plans, tensors), PREPROCESSINGS["caffe"], "tiny")
     values = backbone.input(image)
-    passage = propagator(backbone, METHODS["lrp.z_plus"]).read(values, {"sum"})
+    passage = propagator(backbone, METHODS["lrp.z_plus"]).forward(values, {"sum"})
     first = torch.conv2d(values, torch.from_numpy(tensors["conv1.weight"]), stride=2).relu()
     second = torch.conv2d(first, torch.from_numpy(tensors["conv2.weight"]), stride=2)
     average = torch.nn.functional.avg_pool2d(first, 2, 2)

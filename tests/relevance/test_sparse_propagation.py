@@ -35,7 +35,7 @@ def read(method="lrp.sequential_preset_a_flat", size=(12, 12), taps=("block2_poo
     rng = np.random.default_rng(seed)
     backbone = make_backbone(rng)
     image = rng.integers(0, 256, (1, *size, 3), dtype=np.uint8)
-    passage = Propagator(backbone, find_method(method)).read(backbone.input(image), set(taps))
+    passage = Propagator(backbone, find_method(method)).forward(backbone.input(image), set(taps))
     return rng, passage
 
 
@@ -177,7 +177,7 @@ def test_units_that_hardly_answer_do_not_disturb_others(dark, way, tap):
         backbone = backbone.to("cpu", precision)
         values = torch.from_numpy(rng.normal(size=(1, 3, 16, 16))).to(backbone.layers[0].weight.dtype)
         values[..., :8] *= dark  # not all the same: ties in a pooling are settled by rounding
-        passage = Propagator(backbone, method).read(values, {tap})
+        passage = Propagator(backbone, method).forward(values, {tap})
         relevance = {name: one.to(values.dtype) for name, one in enter(rng, passage, 3).items()}
         maps.append((way if precision == "float32" else through_layers)(passage, relevance, 3))
     np.testing.assert_allclose(maps[0], maps[1], rtol=0, atol=1e-5 * np.abs(maps[1]).max())
@@ -252,7 +252,7 @@ def test_a_network_that_continues_another(method):
     rng = np.random.default_rng(0)
     backbone = make_backbone(rng)
     values = torch.from_numpy(rng.random((1, 3, 12, 12)).astype(np.float32))
-    passage = Propagator(backbone, find_method(method), at_pixels=False).read(values, {"block2_pool"})
+    passage = Propagator(backbone, find_method(method), at_pixels=False).forward(values, {"block2_pool"})
     relevance = enter(rng, passage, 3)
     assert_same(along_lists(passage, relevance, 3), through_layers(passage, relevance, 3))
     with torch.inference_mode():
@@ -270,7 +270,7 @@ def test_other_precisions_keep_to_whole_layers():
     rng = np.random.default_rng(0)
     backbone = make_backbone(rng).to("cpu", "float64")
     image = rng.integers(0, 256, (1, 12, 12, 3), dtype=np.uint8)
-    passage = Propagator(backbone, METHODS["gradient"]).read(backbone.input(image), {"block2_pool"})
+    passage = Propagator(backbone, METHODS["gradient"]).forward(backbone.input(image), {"block2_pool"})
     assert not can_list(passage._steps)
 
 
@@ -282,7 +282,7 @@ def test_an_image_that_nothing_answers_to_has_empty_maps():
             layer.bias.fill_(-1e6)
     image = rng.integers(0, 256, (1, 12, 12, 3), dtype=np.uint8)
     method = find_method("lrp.sequential_preset_a_flat")
-    passage = Propagator(backbone, method).read(backbone.input(image), {"block2_pool"})
+    passage = Propagator(backbone, method).forward(backbone.input(image), {"block2_pool"})
     silent = {"block2_pool": torch.zeros(3, 7, 3, 3)}
     assert not along_lists(passage, silent, 3).any()
 

@@ -38,7 +38,7 @@ def explore(
         if browser:
             import webbrowser
 
-            webbrowser.open(stack.enter_context(private_page(address)).as_uri())
+            webbrowser.open(stack.enter_context(redirecting_page(address)).as_uri())
 
     with ExitStack() as stack:
         try:
@@ -48,7 +48,7 @@ def explore(
 
 
 @contextmanager
-def private_page(address: str) -> Iterator[Path]:
+def redirecting_page(address: str) -> Iterator[Path]:
     """Write a temporary page that redirects to an address, readable by this user only, and yield its path.
 
     The address contains a secret token, which other users could see in the command line of the browser.

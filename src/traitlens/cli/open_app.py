@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from traitlens.cli.explore import private_page
+from traitlens.cli.explore import redirecting_page
 from traitlens.cli.terminal import messages, print_result
 
 
@@ -38,7 +38,7 @@ def app(
         if browser:
             import webbrowser
 
-            webbrowser.open(stack.enter_context(private_page(address)).as_uri())
+            webbrowser.open(stack.enter_context(redirecting_page(address)).as_uri())
 
     with ExitStack() as stack:
         try:

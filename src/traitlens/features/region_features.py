@@ -156,7 +156,7 @@ class RegionalExtractor:
             )
             for picture, layers in self._pictures.taps.items()
         }
-        self.base = self._features(faces.average, self.spaces)
+        self.base = self._extract_features(faces.average, self.spaces)
 
     def extract(self, image: np.ndarray, masks: xr.DataArray) -> dict[FeatureSpace, np.ndarray]:
         """Compute the regional features of one image.
@@ -178,14 +178,16 @@ class RegionalExtractor:
             mine = [space for space in self.spaces if space.region == region]
             if region:
                 face = self.faces.put_on(image, masks.sel({REGION: region}).values)
-                for space, values in self._features(face, mine).items():
+                for space, values in self._extract_features(face, mine).items():
                     found[space] = values - self.base[space]
             else:
                 whole = extract(self._backbone, mine, image[None], self._pictures.views)
                 found |= {space: values[0] for space, values in whole.items()}
         return found
 
-    def _features(self, face: np.ndarray, spaces: Sequence[FeatureSpace]) -> dict[FeatureSpace, np.ndarray]:
+    def _extract_features(
+        self, face: np.ndarray, spaces: Sequence[FeatureSpace]
+    ) -> dict[FeatureSpace, np.ndarray]:
         """Compute the features of a face of which some pixels equal the average face."""
         activations = {
             picture: self._passes[picture].activations(self._pictures.cut(face[None], picture)[0])

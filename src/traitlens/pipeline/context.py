@@ -55,7 +55,7 @@ class Context:
     ):
         self.study = study
         self.results = Path(out) if out is not None else study.folder / "results"
-        self.machine = _set_up(machine or Machine(), study.settings.readout)
+        self.machine = _apply_readout_settings(machine or Machine(), study.settings.readout)
         self.watcher = watcher or SilentWatcher()
         self.records = Records(self.results)
         self.check_images: int | None = None
@@ -160,7 +160,7 @@ class Context:
         return [replace(space, region=region) for region in regions for space in read]
 
     @property
-    def faceless(self) -> list[str] | None:
+    def without_landmarks(self) -> list[str] | None:
         """Names of images without landmarks; None before landmarks are detected."""
         if not FACES.of(self.results).exists():
             return None
@@ -177,7 +177,7 @@ class Context:
         return cores() if self.machine.device == "cpu" and not self.machine.scheduler else 1
 
 
-def _set_up(machine: Machine, readout: ReadoutSettings) -> Machine:
+def _apply_readout_settings(machine: Machine, readout: ReadoutSettings) -> Machine:
     """Return the machine with the backbone and input scale of a readout (Cao et al., 2023, divide by 255)."""
     divide_by = machine.divide_by * find_readout(readout.method).input_divisor
     return replace(machine, backbone_name=readout.backbone, divide_by=divide_by)

@@ -40,7 +40,7 @@ class Estimate:
 
     def __str__(self) -> str:
         return (
-            f"About {_duration(self.seconds)}, {self.memory / GIGA:.1f} GB of memory and "
+            f"About {_format_duration(self.seconds)}, {self.memory / GIGA:.1f} GB of memory and "
             f"{self.disk / GIGA:.1f} GB of disk are needed."
         )
 
@@ -89,26 +89,26 @@ def check_resources(estimate: Estimate, results: Path) -> None:
     memory = free_memory()
     if memory is not None and estimate.memory > memory:
         worst, cost = max(estimate.costs.items(), key=lambda item: item[1].memory)
-        needed = f"the run needs about {_size(estimate.memory)} of memory"
-        what = f"{needed}, but {_size(memory)} are free"
+        needed = f"the run needs about {_format_size(estimate.memory)} of memory"
+        what = f"{needed}, but {_format_size(memory)} are free"
         mostly = cost.memory > estimate.memory / 2
         most = f" (most of it for: {worst.label.lower()})" if mostly else ""
         problems.append(Problem(what + most, cost.advice if mostly else "use fewer --workers"))
     disk = free_disk(results)
     if estimate.disk > disk:
         cost = max(estimate.costs.values(), key=lambda cost: cost.disk)
-        what = f"the run needs about {_size(estimate.disk)} of disk, but {_size(disk)} are free"
+        what = f"the run needs about {_format_size(estimate.disk)} of disk, but {_format_size(disk)} are free"
         problems.append(Problem(what, f"choose another --out, or {cost.advice}", str(results)))
     if problems:
         raise TraitlensError(problems)
 
 
-def _size(number: float) -> str:
+def _format_size(number: float) -> str:
     """Format a number of bytes as GB or MB."""
     return f"{number / GIGA:.1f} GB" if number >= 0.1 * GIGA else f"{number / 1e6:.1f} MB"
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     """Format a duration in its largest unit, such as "3 hours"."""
     for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 1.5 * size:

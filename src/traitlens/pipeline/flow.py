@@ -24,18 +24,18 @@ from traitlens.pipeline.stage_conditions import (
 )
 
 
-def _fits(context: Context) -> tuple[a.Artifact, ...]:
+def _fit_outputs(context: Context) -> tuple[a.Artifact, ...]:
     curves = (a.LEARNING_CURVES,) if context.study.settings.readout.method == "cao2023" else ()
     return (a.PREDICTIONS, a.CHOICES, a.DUALS, a.READOUTS, *curves)
 
 
-def _maps(context: Context) -> tuple[a.Artifact, ...]:
+def _map_outputs(context: Context) -> tuple[a.Artifact, ...]:
     kept = (a.MAPS,) if context.study.settings.run.keep_maps != "none" else ()
     regions = () if no_face(context) else (a.REGION_TABLE, a.REGION_UNIONS)
     return (a.AVERAGE_MAPS, *kept, *regions)
 
 
-def _report(context: Context) -> tuple[a.Artifact, ...]:
+def _report_outputs(context: Context) -> tuple[a.Artifact, ...]:
     plan = (a.PLAN, a.PLANNED) if context.value("frozen_plan") is not None else ()
     return (a.STUDY, a.PROVENANCE, *plan, a.FIGURES, a.REPORT)
 
@@ -172,7 +172,7 @@ FLOW: tuple[Stage, ...] = (
         "Fitting readouts",
         "readouts.fit",
         (a.FEATURES, a.TARGETS, "backbone", "spaces", "folds", "settings.readout", "settings.seed"),
-        _fits,
+        _fit_outputs,
         cost=costs.fit,
         steps=costs.count_readouts,
     ),
@@ -210,7 +210,7 @@ FLOW: tuple[Stage, ...] = (
             "settings.relevance.method",
             "settings.run.keep_maps",
         ),
-        _maps,
+        _map_outputs,
         cost=costs.maps,
         steps=costs.count_images,
     ),
@@ -487,7 +487,7 @@ FLOW: tuple[Stage, ...] = (
             "reasons",
             *REPORTED,
         ),
-        _report,
+        _report_outputs,
         cost=costs.report,
     ),
 )

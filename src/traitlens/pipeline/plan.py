@@ -67,7 +67,7 @@ def plan_stage(context: Context, stage: Stage, awaited: Collection[str] = ()) ->
     awaited : collection of str
         Paths of files that earlier stages will make again or remove.
     """
-    planned = _compare(context, stage, awaited)
+    planned = _compute_state(context, stage, awaited)
     if stage.on_request and context.check_images is None and planned.will_be_made:
         planned = Planned(stage, "left out", "made on request by `traitlens sanity`")
     context.reasons.pop(stage.name, None)
@@ -81,7 +81,7 @@ def plan_stage(context: Context, stage: Stage, awaited: Collection[str] = ()) ->
     return planned
 
 
-def _compare(context: Context, stage: Stage, awaited: Collection[str]) -> Planned:
+def _compute_state(context: Context, stage: Stage, awaited: Collection[str]) -> Planned:
     """Compute a stage's state: compare its recorded inputs and files with the present ones."""
     reason = stage.left_out(context)
     if reason is not None:
@@ -89,12 +89,12 @@ def _compare(context: Context, stage: Stage, awaited: Collection[str]) -> Planne
     record = context.records.read(stage.name)
     if record is None:
         return Planned(stage, "missing")
-    remade = [one.path for one in stage.after if one.path in awaited]
+    remade = [one.path for one in stage.input_files if one.path in awaited]
     if remade:
         return Planned(stage, "stale", f"inputs will be made again or removed: {', '.join(remade)}")
-    changed = [_name(one) for one in stage.inputs if _differs(context, one, record.inputs)]
+    changed = [_input_name(one) for one in stage.inputs if _has_changed(context, one, record.inputs)]
     changed += ["version"] * (record.version != stage.version)
-    changed += ["inputs"] * ({_name(one) for one in stage.inputs} != set(record.inputs))
+    changed += ["inputs"] * ({_input_name(one) for one in stage.inputs} != set(record.inputs))
     if changed:
         return Planned(stage, "stale", f"changed: {', '.join(dict.fromkeys(changed))}")
     wanted = {output.path: output for output in stage.outputs_of(context)}
@@ -106,12 +106,12 @@ def _compare(context: Context, stage: Stage, awaited: Collection[str]) -> Planne
     return Planned(stage, "current")
 
 
-def _name(one: str | Artifact) -> str:
+def _input_name(one: str | Artifact) -> str:
     return one if isinstance(one, str) else one.path
 
 
-def _differs(context: Context, one: str | Artifact, recorded: Mapping[str, str]) -> bool:
+def _has_changed(context: Context, one: str | Artifact, recorded: Mapping[str, str]) -> bool:
     """Return whether an input has another digest than the recorded one."""
     if one == "check_images" and context.check_images is None:
         return False  # this run does not ask for checks of maps
-    return _name(one) in recorded and context.digest(one) != recorded[_name(one)]
+    return _input_name(one) in recorded and context.digest(one) != recorded[_input_name(one)]

@@ -13,7 +13,7 @@ from traitlens.study.reading import Study
 from traitlens.study.setting_overrides import PROTOCOLS, follow_protocol, override_kept_maps
 
 
-def _file(results: Path) -> Path:
+def _request_file(results: Path) -> Path:
     return results / ".cache" / "origin"
 
 
@@ -29,7 +29,7 @@ def write_request(context: Context) -> None:
         "keep_maps": settings.run.keep_maps,
         "protocol": settings.readout.method if settings.readout.method in PROTOCOLS else "default",
     }
-    text, file = json.dumps(found), _file(context.results)
+    text, file = json.dumps(found), _request_file(context.results)
     if not file.exists() or file.read_text(encoding="utf-8") != text:
         with atomic_write(file) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -49,7 +49,7 @@ def read_request(results: Path) -> Context:
         If the folder is not a results folder, or its study cannot be read.
     """
     try:
-        found = json.loads(_file(results).read_text(encoding="utf-8"))
+        found = json.loads(_request_file(results).read_text(encoding="utf-8"))
         folder, precision = results / found["study"], str(found["precision"])
         keep, protocol = str(found["keep_maps"]), str(found.get("protocol", "default"))
     except (OSError, ValueError, KeyError, TypeError) as error:

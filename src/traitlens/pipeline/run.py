@@ -66,18 +66,18 @@ class Runner:
             if planned.damaged:
                 self.context.watcher.say(f"{planned.reason}; made again")
             if planned.state == "left out":
-                self._remove(stage)
+                self._remove_outputs(stage)
             elif planned.will_be_made:
-                self._make(stage)
+                self._run_stage(stage)
             if stage.name == until:
                 break
 
-    def _make(self, stage: Stage) -> None:
+    def _run_stage(self, stage: Stage) -> None:
         """Run one stage, and record the digests of its inputs and outputs."""
         context, start = self.context, time.perf_counter()
-        self._remove(stage, but={output.path for output in stage.outputs_of(context)})
+        self._remove_outputs(stage, but={output.path for output in stage.outputs_of(context)})
         with (
-            self._disk_faults(stage.label),
+            self._explain_disk_errors(stage.label),
             context.watcher.stage(stage.label, stage.steps(context)) as advance,
         ):
             work = StageIO(context, stage, self.engine, advance)
@@ -108,7 +108,7 @@ class Runner:
             what = "stopped: another run took over this results folder, or its lock was deleted"
             raise TraitlensError(Problem(what, advice, str(self.context.results)))
 
-    def _remove(self, stage: Stage, but: frozenset[str] | set[str] = frozenset()) -> None:
+    def _remove_outputs(self, stage: Stage, but: frozenset[str] | set[str] = frozenset()) -> None:
         """Remove the record of a stage and the files that it lists, except those in `but`."""
         record = self.context.records.read(stage.name)
         self.context.records.remove(stage.name)
@@ -125,7 +125,7 @@ class Runner:
                 storage.remove(artifact.of(self.context.results))
 
     @contextmanager
-    def _disk_faults(self, label: str) -> Iterator[None]:
+    def _explain_disk_errors(self, label: str) -> Iterator[None]:
         """Convert disk errors to one message that names the stage and the file and says what to do."""
         try:
             yield

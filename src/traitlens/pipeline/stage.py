@@ -37,15 +37,15 @@ class Cost:
     advice: str = ""
 
 
-def _never(_context: Context) -> str | None:
+def _never_left_out(_context: Context) -> str | None:
     return None
 
 
-def _free(_context: Context) -> Cost:
+def _no_cost(_context: Context) -> Cost:
     return Cost()
 
 
-def _one(_context: Context) -> int:
+def _one_step(_context: Context) -> int:
     return 1
 
 
@@ -79,9 +79,9 @@ class Stage:
     make: str
     inputs: tuple[Input, ...]
     outputs: tuple[Artifact, ...] | Outputs
-    left_out: Callable[[Context], str | None] = _never
-    cost: Callable[[Context], Cost] = _free
-    steps: Callable[[Context], int] = _one
+    left_out: Callable[[Context], str | None] = _never_left_out
+    cost: Callable[[Context], Cost] = _no_cost
+    steps: Callable[[Context], int] = _one_step
     version: int = 1
     on_request: bool = False
 
@@ -90,7 +90,7 @@ class Stage:
         return self.outputs(context) if callable(self.outputs) else self.outputs
 
     @property
-    def after(self) -> tuple[Artifact, ...]:
+    def input_files(self) -> tuple[Artifact, ...]:
         """Inputs that are files written by other stages."""
         return tuple(one for one in self.inputs if isinstance(one, Artifact))
 

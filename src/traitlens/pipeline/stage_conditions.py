@@ -105,7 +105,7 @@ def method_not_linear(context: Context) -> str | None:
 
 def some_without_landmarks(context: Context) -> str | None:
     """Return why regions cannot be compared: some images have no landmarks (None before detection)."""
-    missing = context.faceless
+    missing = context.without_landmarks
     if not missing:
         return None
     some = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
@@ -114,7 +114,7 @@ def some_without_landmarks(context: Context) -> str | None:
 
 def no_face(context: Context) -> str | None:
     """Return why there are no regions at all: no image has landmarks (None before detection)."""
-    missing = context.faceless
+    missing = context.without_landmarks
     none = missing is not None and len(missing) == len(context.study.images)
     return "no face was found in any image" if none else None
 

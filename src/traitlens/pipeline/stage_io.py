@@ -54,13 +54,13 @@ class StageIO:
     @cached_property
     def backbone(self) -> "Backbone":
         """The network, with its weights loaded."""
-        self._declared("backbone")
+        self._check_declared("backbone")
         return self.machine.backbone(self._context.watcher.say)
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, int]]:
         """Number of channels and stride of each layer of the network, by name."""
-        self._declared("backbone")
+        self._check_declared("backbone")
         shapes: Mapping[str, tuple[int, int]] = self._context.backbone_facts.shapes
         return shapes
 
@@ -70,14 +70,14 @@ class StageIO:
         engine: Engine = self._engine()
         return engine
 
-    def _declared(self, one: Input) -> None:
+    def _check_declared(self, one: Input) -> None:
         if one not in self._stage.inputs:
             raise RuntimeError(f"stage {self._stage.name!r} does not declare that it reads {one!r}")
         self.read_inputs.add(one if isinstance(one, str) else one.path)
 
     def value(self, name: str) -> Any:
         """Return an input that is not a file, as :meth:`Context.value` does."""
-        self._declared(name)
+        self._check_declared(name)
         return self._context.value(name)
 
     def has(self, artifact: Artifact) -> bool:
@@ -86,13 +86,13 @@ class StageIO:
 
     def read(self, artifact: Artifact) -> Any:
         """Read a file that an earlier stage wrote."""
-        self._declared(artifact)
+        self._check_declared(artifact)
         return artifact.read(self.results)
 
     def file(self, artifact: Artifact) -> Path:
         """Return the absolute path of an input or output file, for workers that access it in blocks."""
         if artifact not in self._outputs:
-            self._declared(artifact)
+            self._check_declared(artifact)
         return artifact.of(self.results).resolve()
 
     def write(

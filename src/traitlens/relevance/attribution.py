@@ -74,9 +74,9 @@ class Explainer:
             As returned by :func:`explain_with_conservation`, without the dimension image.
         """
         maps, entered = None, None
-        for inputs, weight in self._samples(image):
+        for inputs, weight in self._network_inputs(image):
             passages = {
-                picture: self._propagator.read(values, self._pictures.taps[picture])
+                picture: self._propagator.forward(values, self._pictures.taps[picture])
                 for picture, values in inputs.items()
             }
             activations = {picture: passage.activations for picture, passage in passages.items()}
@@ -86,9 +86,11 @@ class Explainer:
             maps = sent if maps is None else maps + sent
         assert maps is not None
         assert entered is not None
-        return self._dataset(maps, entered)
+        return self._make_dataset(maps, entered)
 
-    def _samples(self, image: np.ndarray) -> Iterator[tuple[dict[NetworkInput, "torch.Tensor"], float]]:
+    def _network_inputs(
+        self, image: np.ndarray
+    ) -> Iterator[tuple[dict[NetworkInput, "torch.Tensor"], float]]:
         """Yield the network inputs over which the method averages (usually one), each with its weight."""
         pictures = self._pictures
         inputs = {one: self.backbone.input(pictures.cut(image[None], one)) for one in pictures.taps}
@@ -110,7 +112,7 @@ class Explainer:
             total += self._pictures.to_image(maps, picture, (image.shape[0], image.shape[1]))
         return total
 
-    def _dataset(self, maps: np.ndarray, entered: InitialRelevance) -> "xarray.Dataset":
+    def _make_dataset(self, maps: np.ndarray, entered: InitialRelevance) -> "xarray.Dataset":
         """Return a Dataset of the maps and of the terms that add up to each prediction."""
         import xarray
 

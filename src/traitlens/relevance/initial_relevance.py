@@ -277,7 +277,7 @@ def _run_tail(tail: Tail, grid: CellGrid, method: Method) -> tuple[ForwardPass, 
         network = tail.network.to(str(grid.average.device))
         of_tail[method.name] = Propagator(network, method, at_pixels=False)
     end = tail.layers[-1]
-    return of_tail[method.name].read(grid.average[None], {end}), end
+    return of_tail[method.name].forward(grid.average[None], {end}), end
 
 
 _prepared_tails: "WeakKeyDictionary[Tail, dict[str, Propagator]]" = WeakKeyDictionary()

@@ -90,7 +90,7 @@ class Forward:
     activations: dict[str, "torch.Tensor"]
 
 
-def prepare(layer: Layer, rule: Rule, is_first: bool) -> PreparedLayer:
+def prepare_layer(layer: Layer, rule: Rule, is_first: bool) -> PreparedLayer:
     """Compute the modified weights that a rule needs for a convolution."""
     import torch
 

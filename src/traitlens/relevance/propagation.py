@@ -29,7 +29,7 @@ from traitlens.relevance.backward_steps import (
     to_pixels,
 )
 from traitlens.relevance.methods import Method
-from traitlens.relevance.prepared_layers import Forward, PreparedLayer, prepare, run_forward
+from traitlens.relevance.prepared_layers import Forward, PreparedLayer, prepare_layer, run_forward
 from traitlens.relevance.residual_propagation import ResidualForwardPass, ResidualPropagator
 from traitlens.relevance.sparse_propagation import ActiveUnits, can_list
 
@@ -73,11 +73,11 @@ class Propagator:
                 if index not in self._prepared:
                     first = self.at_pixels and not found
                     rule = self.method.rule_for(len(found)) if self.at_pixels else self.method.convolution
-                    self._prepared[index] = prepare(layer, rule, is_first=first)
+                    self._prepared[index] = prepare_layer(layer, rule, is_first=first)
             found.append(self._prepared[index])
         return found
 
-    def read(self, values: "torch.Tensor", taps: Collection[str]) -> "ForwardPass":
+    def forward(self, values: "torch.Tensor", taps: Collection[str]) -> "ForwardPass":
         """Run one preprocessed image (1, channel, row, column) up to the deepest tap."""
         import torch
 

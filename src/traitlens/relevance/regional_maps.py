@@ -78,7 +78,7 @@ class RegionalExplainer:
         self.faces = faces
         spaces = dict.fromkeys(space for readout in self.readouts for space in readout.spaces)
         self.regions = tuple(dict.fromkeys(space.region for space in spaces))
-        self._parts = {region: self._of_region(region) for region in self.regions}
+        self._parts = {region: self._readouts_of_region(region) for region in self.regions}
         self._pictures = NetworkInputs([space for space in spaces if space.region], views)
         self._passes: dict[NetworkInput, Any] = {
             picture: start_reference_pass(
@@ -93,7 +93,7 @@ class RegionalExplainer:
             Explainer(self.backbone, self._parts[""], method, views=views) if "" in self.regions else None
         )
 
-    def _of_region(self, region: str) -> list[LinearReadout]:
+    def _readouts_of_region(self, region: str) -> list[LinearReadout]:
         """Return copies of the readouts that contain only the features of one region."""
         return [
             replace(one, parts=tuple(part for part in one.parts if part.space.region == region))
@@ -131,7 +131,7 @@ class RegionalExplainer:
                 mask, whole = np.ones(size, np.float32), self._whole.explain(image)
                 cues[:, index] = whole["prediction"] - [one.mean for one in self.readouts]
                 raw = whole[RELEVANCE].values.astype(float)
-            maps[:, index] = _share_rest(raw * mask, cues[:, index], mask)
+            maps[:, index] = _distribute_rest(raw * mask, cues[:, index], mask)
         return xarray.Dataset(
             {
                 RELEVANCE: ((READOUT, REGION, Y, X), maps),
@@ -207,7 +207,7 @@ def _slope(part: LinearPart, activations: Activations, base: Activations) -> "to
     return now.per_unit(slope)
 
 
-def _share_rest(maps: np.ndarray, cues: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _distribute_rest(maps: np.ndarray, cues: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Add to each map, in proportion to absolute relevance, what its sum lacks to equal the cue."""
     missing = cues - maps.sum(axis=(1, 2))
     size = np.abs(maps)

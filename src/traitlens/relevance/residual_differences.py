@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from traitlens.features.network_layers import INPUT, LayerPlan
 from traitlens.features.reference_pass import ResidualStep
-from traitlens.features.residual_pass import add_up
+from traitlens.features.residual_pass import sum_padded
 from traitlens.relevance.difference_propagation import ELEMENTS_AT_ONCE
 from traitlens.relevance.residual_propagation import spread_average, spread_maximum, transpose_convolution
 
@@ -102,7 +102,7 @@ class _Difference:
             [values.clamp(max=0) for values in self.below],
         )
         if self.plan.kind == "sum":
-            rising, falling = add_up(up), add_up(down)
+            rising, falling = sum_padded(up), sum_padded(down)
         elif self.plan.kind == "average_pool":
             rising, falling = (
                 functional.avg_pool2d(some[0], window.size, window.stride, window.padding)

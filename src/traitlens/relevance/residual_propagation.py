@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING
 
 from traitlens.features.backbone import Backbone, Layer
 from traitlens.features.network_layers import INPUT, LayerPlan, Window
-from traitlens.features.residual_pass import PassedLayer, add_up, bias_map, common_size, enlarge, run_layers
+from traitlens.features.residual_pass import (
+    PassedLayer,
+    bias_map,
+    common_size,
+    pad_with_zeros,
+    run_layers,
+    sum_padded,
+)
 from traitlens.relevance.backward_steps import ELEMENTS_AT_ONCE, split_range
 from traitlens.relevance.methods import Method
 from traitlens.relevance.rules import Given, Modify, Rule, Share, identity
@@ -48,7 +55,7 @@ class ResidualPropagator:
         }
         self._weights: dict[tuple[str, Modify], torch.Tensor] = {}
 
-    def read(self, values: "torch.Tensor", taps: Collection[str]) -> "ResidualForwardPass":
+    def forward(self, values: "torch.Tensor", taps: Collection[str]) -> "ResidualForwardPass":
         """Run one preprocessed image (1, channel, row, column) up to the deepest tapped layer."""
         import torch
 
@@ -152,11 +159,11 @@ class ResidualForwardPass:
             even = propagator.method.average == "even"
             return _Step(passed, [], [] if even else [1 / propagator.stabilise(passed.before)], [])
         size = common_size(passed.inputs)
-        inputs = [enlarge(values, size) for values in passed.inputs]
+        inputs = [pad_with_zeros(values, size) for values in passed.inputs]
         factors = [values / propagator.stabilise(passed.before) for values in inputs]
         entering = factors
         if is_tap and propagator.method.bounds_sums:
-            absolute = add_up([values.abs() for values in inputs])
+            absolute = sum_padded([values.abs() for values in inputs])
             cancels = passed.before.abs() < CANCELS * absolute
             shares = [values.abs() / propagator.stabilise(absolute) for values in inputs]
             entering = [share.where(cancels, factor) for share, factor in zip(shares, factors, strict=True)]
@@ -181,7 +188,7 @@ class ResidualForwardPass:
                     functional.conv2d(given, weight, None, window.stride, window.padding)
                     for given, weight in terms
                 ]
-                total = add_up(sums)
+                total = sum_padded(sums)
                 added = share.bias(bias)
                 if added is not None:
                     total = total + added * (active if self._leaves_out_bias(step, share) else 1)

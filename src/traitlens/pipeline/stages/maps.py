@@ -145,7 +145,7 @@ def explain(io: StageIO) -> None:
     make_blocks(io.engine, io.blocks, make, [len(positions) for _, positions in blocks], io.advance)
     regions = [str(name) for name in io.read(REGION_LABELS)[REGION].values] if io.has(REGION_LABELS) else []
     totals = _Totals((len(groups), len(traits)), prepared.sizes[IMAGE], len(regions), prepared.sizes[Y])
-    parts = _add_up(io, blocks, totals, written)
+    parts = _accumulate(io, blocks, totals, written)
     if written.any():
         _write_maps(io, parts, prepared[IMAGE].to_numpy()[written])
     else:
@@ -174,7 +174,7 @@ class _Totals:
         self.regions[:, :, positions] = arrays["regions"]
 
 
-def _add_up(
+def _accumulate(
     io: StageIO, blocks: list[tuple[int, np.ndarray]], totals: _Totals, written: np.ndarray
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Add each block to the totals; yield the maps to write and their positions in the file."""
@@ -186,7 +186,7 @@ def _add_up(
         yield np.cumsum(written)[positions[keep]] - 1, {RELEVANCE: arrays[RELEVANCE], **sums}
 
 
-def _coordinates(io: StageIO, size: int) -> dict[str, np.ndarray]:
+def _coordinates_of_maps(io: StageIO, size: int) -> dict[str, np.ndarray]:
     groups, traits = (np.array(io.value(name), object) for name in ("groups", "traits"))
     return {GROUP: groups, TRAIT: traits, **map_coordinates(size)}
 
@@ -196,7 +196,7 @@ def _write_maps(
 ) -> None:
     """Write the file of maps, block by block."""
     size = io.read(PREPARED).sizes[Y]
-    coordinates = {**_coordinates(io, size), IMAGE: images}
+    coordinates = {**_coordinates_of_maps(io, size), IMAGE: images}
     shape = tuple(len(coordinates[name]) for name in (GROUP, TRAIT, IMAGE))
     sums = {name: ((GROUP, TRAIT, IMAGE), np.full(shape, np.nan)) for name in SUMS}
     attributes = {"method": io.value("settings.relevance.method"), "units": "rating points per pixel"}
@@ -208,7 +208,7 @@ def _write_maps(
 
 def _write_averages(io: StageIO, totals: _Totals, face: np.ndarray) -> None:
     """Write mean maps, means of maps weighted by standardised predictions, and the average face."""
-    dataset = xr.Dataset(coords=_coordinates(io, len(face)))
+    dataset = xr.Dataset(coords=_coordinates_of_maps(io, len(face)))
     for name, total in (("aligned", totals.aligned), ("mean", totals.mean)):
         empty = np.full_like(total, np.nan)
         average = np.divide(total, totals.count, out=empty, where=totals.count > 0)
