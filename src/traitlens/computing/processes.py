@@ -1,4 +1,4 @@
-"""A pool of processes that ends with the command."""
+"""A pool of processes that are stopped when a command ends."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 @contextmanager
 def process_pool() -> Iterator[Executor]:
-    """Start a process of one thread for each processor, and stop them at the end of the block.
+    """Start a pool of single-threaded processes, one per processor, and stop them when the context ends.
 
     If the block ends with an error or is interrupted, jobs that have not started are dropped.
 

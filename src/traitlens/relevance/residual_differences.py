@@ -23,24 +23,7 @@ class ResidualDifferencePropagator:
     def propagate(
         self, steps: Sequence[ResidualStep], slopes: Mapping[str, "torch.Tensor"], size: tuple[int, int]
     ) -> "torch.Tensor":
-        """Propagate relevance to the pixels of an image.
-
-        Parameters
-        ----------
-        steps : sequence of ResidualStep
-            Layers of the image, from
-            :meth:`~traitlens.features.reference_pass.ResidualReferencePass.steps`.
-        slopes : mapping of str to Tensor
-            Relevance of each unit divided by its difference from the reference: (map, channel, row, column),
-            by layer.
-        size : (int, int)
-            Rows and columns of the image.
-
-        Returns
-        -------
-        Tensor
-            float32 (map, row, column), summed over colour channels; zero where a pixel equals the reference.
-        """
+        """Propagate relevance to the pixels of an image, as `DifferencePropagator.propagate` does."""
         import torch
 
         count = len(next(iter(slopes.values())))
