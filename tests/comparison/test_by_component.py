@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from tests.comparison.test_utilisation import make_cues
 
-from traitlens.comparison.by_component import compare_components, f_statistic, leading_components
+from traitlens.comparison.by_component import compare_components, f_statistic, region_components
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 
@@ -112,12 +112,12 @@ def test_with_few_images_there_are_fewer_components_or_no_test():
         assert table["df_1"].unique().tolist() == number
 
 
-def test_leading_components_are_those_of_the_joined_kernels():
+def test_region_components_are_those_of_the_joined_kernels():
     rng = np.random.default_rng(4)
     features = [3 * rng.normal(size=(30, 40)), rng.normal(size=(30, 10))]
     spaces = [FeatureSpace(Tap(f"block{place}_pool", 1), region="jaw") for place in (3, 4)]
     kernels = dict(zip(spaces, [one @ one.T for one in features], strict=True))
-    (found,) = leading_components(kernels, 3).values()
+    (found,) = region_components(kernels, 3).values()
     joined = np.hstack([one / np.sqrt((one**2).sum(axis=1).mean()) for one in features])
     left, *_ = np.linalg.svd(joined - joined.mean(axis=0), full_matrices=False)
     np.testing.assert_allclose(np.abs((found * left[:, :3]).sum(axis=0)), 1, rtol=1e-6)

@@ -13,12 +13,14 @@ from traitlens.comparison.bootstrap import (
     bootstrap_p,
     crossed_variance,
     detectable_difference,
+    draw_samples,
     squared_residuals,
 )
 from traitlens.comparison.by_use import compare_use
 from traitlens.comparison.effect_sizes import welch
 from traitlens.comparison.lens_design import make_design
-from traitlens.comparison.use_test import PairTest, Profiles, draw_samples
+from traitlens.comparison.profiles import Profiles
+from traitlens.comparison.use_test import UseTest
 from traitlens.comparison.utilisation import group_utilisation, rater_utilisation
 
 
@@ -62,7 +64,7 @@ def test_the_test_of_use_is_that_of_a_plain_loop():
     strata = np.zeros(13, int)
     drawn = loop_over_draws(design, strata, 40, seed=3)
     faces = loop_over_draws(design, strata, 40, seed=3, draw_raters=False)
-    test = PairTest(design, strata, 40, 3)
+    test = UseTest(design, strata, 40, 3)
     differences, corrected = test.profile_differences()
     deviation = drawn.std(axis=0, ddof=1)
     largest = (np.abs(drawn - differences) / deviation).max(axis=(1, 2))
@@ -321,7 +323,7 @@ def test_the_jackknife_of_faces_is_that_of_a_plain_loop():
     rng = np.random.default_rng(15)
     cues = make_cues(rng, images=12)
     design = make_design(make_ratings(rng, cues, difference=0.4), cues)
-    test = PairTest(design, np.zeros(13, int), 2)
+    test = UseTest(design, np.zeros(13, int), 2)
     found = []
     for one in range(12):
         keep = np.arange(12) != one
@@ -351,7 +353,7 @@ def test_rater_values_of_use_average_to_the_difference():
     cues = make_cues(rng)
     ratings = make_ratings(rng, cues, difference=0.5)
     design = make_design(ratings, cues)
-    test = PairTest(design, np.zeros(13, int), 2)
+    test = UseTest(design, np.zeros(13, int), 2)
     values = [test._rater_values("use", 0, group) for group in (0, 1)]
     difference = values[0].mean(axis=0) - values[1].mean(axis=0)
     assert_allclose(difference, test.observed.differences[0, 0], rtol=1e-9)

@@ -103,7 +103,7 @@ def test_behaviours_of_simulated_raters_show_in_their_ratings(faces):
     condition = Condition(
         "all", (30, 30), first=RatingBehaviour(level=-2), second=RatingBehaviour(noise=3, spread=0.5)
     )
-    ratings = faces.judge(condition.raters, 0.0, condition.behaviours, seed=1)
+    ratings = faces.simulate_ratings(condition.raters, 0.0, condition.behaviours, seed=1)
     assert ratings[:30].mean() < ratings[30:].mean() - 1.2
     shared = ratings[:30].mean(axis=0), ratings[30:].mean(axis=0)
     assert shared[0].std() > 2 * shared[1].std()
@@ -129,7 +129,7 @@ def test_power_rises_with_raters(faces):
 
 def test_a_pilot_gives_noise_and_levels(faces):
     given = RatingBehaviour(noise=2.0, bias=1.0, scale_use=0.0, taste=0.3)
-    ratings = faces.judge((60, 1), 0.0, (given, given), seed=1)[:60]
+    ratings = faces.simulate_ratings((60, 1), 0.0, (given, given), seed=1)[:60]
     rows = [
         ("a", trait, f"r{rater}", image, value)
         for rater, by_trait in enumerate(ratings)

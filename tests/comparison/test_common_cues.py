@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from traitlens.comparison import common_cues
 from traitlens.comparison.by_use import compare_use
 from traitlens.comparison.common_cues import CommonCues, permute_blocks, pool_targets
-from traitlens.comparison.confusion import confuse_regions, opposed, plant
+from traitlens.comparison.confusion import confuse_regions, opposed_shifts, shift_utilisation
 from traitlens.comparison.lens_design import make_design
 from traitlens.comparison.utilisation import group_utilisation
 from traitlens.features.feature_spaces import FeatureSpace
@@ -78,7 +78,7 @@ def test_traits_are_fitted_by_themselves_where_images_are_many(study, monkeypatc
     monkeypatch.setattr(common_cues, "MOST_IMAGES", 100)
     many = CommonCues(cues.kernels, cues.targets, cues.folds)
     assert isinstance(many.fitted, RidgeCues)
-    with pytest.raises(ValueError, match="are not learnt again"):
+    with pytest.raises(ValueError, match="cannot be refitted"):
         many.relearn(np.ones((1, 120), bool))
     assert_allclose(many.refit(cues.targets).array, many.array, rtol=1e-7, atol=1e-9)
 
@@ -119,7 +119,7 @@ def test_a_planted_difference_shows_in_its_region_and_nowhere_else(study):
     weights = (design.labels == np.array([[[0]], [[1]]])).astype(float)
     before = group_utilisation(design, weights, np.ones((1, 120)))
     shifts = np.array([[0.0, 0.6, 0.0]] * 2)
-    after = group_utilisation(plant(design, design.labels, shifts), weights, np.ones((1, 120)))
+    after = group_utilisation(shift_utilisation(design, design.labels, shifts), weights, np.ones((1, 120)))
     moved = after - before
     assert_allclose(moved[0, 0], -moved[1, 0], atol=1e-9)
     assert_allclose(moved[0, 0, :, 1], 0.3, rtol=1e-9)
@@ -150,7 +150,7 @@ def test_regions_that_are_one_are_confused():
 @given(st.integers(0, 1000), st.integers(2, 8))
 def test_planted_shifts_leave_the_range_as_it_is(seed, regions):
     directions = np.random.default_rng(seed).normal(size=(3, regions))
-    shifts = opposed(directions, 0.4)
+    shifts = opposed_shifts(directions, 0.4)
     assert_allclose((shifts * directions).sum(axis=2), 0, atol=1e-9)
     assert ((shifts != 0).sum(axis=2) == 2).all()
     assert (shifts[range(regions), :, range(regions)] == 0.4).all()

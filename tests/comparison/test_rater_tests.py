@@ -147,7 +147,7 @@ def test_columns_of_raters_are_checked(rng):
         find_strata(ratings.assign(site=np.arange(len(ratings)) % 2), raters, labels, ["site"])
     with pytest.raises(TraitlensError, match="no raters of two groups have the same group"):
         find_strata(ratings, raters, labels, ["group"])
-    with pytest.raises(TraitlensError, match="is not a number"):
+    with pytest.raises(TraitlensError, match="is not numeric"):
         compare_means(ratings.assign(age="old"), covariates=["age"], permutations=9)
 
 

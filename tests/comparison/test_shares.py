@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from tests.comparison.test_utilisation import REGIONS, make_cues, make_ratings
 
 from traitlens.comparison.lens_design import make_design
-from traitlens.comparison.shares import correlations, explained_shares, tabulate_shares
+from traitlens.comparison.shares import cue_covariances, explained_shares, tabulate_shares
 
 
 def group_means(ratings, group, trait):
@@ -42,7 +42,7 @@ def test_shares_add_up_to_one(seed, regions):
     rng = np.random.default_rng(seed)
     cues = rng.normal(size=(30, regions)) @ rng.normal(size=(regions, regions))
     weights = rng.integers(1, 4, (3, 30)).astype(float)
-    covariances = correlations(cues, weights)
+    covariances = cue_covariances(cues, weights)
     assert_allclose(covariances[0], np.cov(cues.T, aweights=weights[0], ddof=0).reshape(regions, regions))
     product, unique = explained_shares(rng.normal(size=(3, regions)), covariances)
     assert_allclose(product.sum(axis=1), 1)

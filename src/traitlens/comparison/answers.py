@@ -1,4 +1,4 @@
-"""Summary of the tests of each question, corrected for the number of questions."""
+"""Summary table: which questions about group differences have significant tests."""
 
 from collections.abc import Mapping
 
@@ -17,19 +17,19 @@ QUESTIONS = {
     "use": "Do the groups use the regions of the face differently?",
     "pixels": "Do the relevance maps of the groups differ?",
 }
-"""Questions of the confirmatory tables of `comparisons`, each a family of tests."""
+"""Questions that the confirmatory tables of `comparisons` answer; each table is one family of tests."""
 
 EXPLORATORY = ("range", "noise", "agreement", "taste", "trait_space", "variables", "face_types", "difference")
-"""Exploratory tables, whose p values are corrected within the table only."""
+"""Exploratory tables. Their p values are corrected within each table only."""
 
 
 def corrected_p(name: str) -> str:
-    """Return the column that holds a table's family-wise p values.
+    """Return the name of the column with the family-wise p values of a table.
 
     Parameters
     ----------
     name : str
-        Name of a table of `comparisons`.
+        Name of a table in `comparisons`.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def answer_questions(tables: Mapping[str, pd.DataFrame], traits: int) -> pd.Data
     Parameters
     ----------
     tables : mapping of str to DataFrame
-        Tables of `comparisons`, by the names of `QUESTIONS` and `EXPLORATORY`.
+        Tables in `comparisons`, by the names in `QUESTIONS` and `EXPLORATORY`.
     traits : int
         Number of traits.
 
@@ -53,8 +53,8 @@ def answer_questions(tables: Mapping[str, pd.DataFrame], traits: int) -> pd.Data
     -------
     DataFrame
         group_1, group_2, question (name of the table), kind ("confirmatory" or "exploratory"), n_tests,
-        n_significant (corrected for all of them), p_corrected (the smallest), p_all_questions (the same,
-        corrected for the number of confirmatory rows; missing for exploratory ones).
+        n_significant (after correction for n_tests), p_corrected (the smallest of the table), p_all_questions
+        (the smallest p, also corrected for the number of confirmatory rows; missing for exploratory rows).
 
     Notes
     -----

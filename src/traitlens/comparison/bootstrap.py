@@ -1,29 +1,95 @@
-"""Bootstrap over raters and faces: balanced samples, p values and intervals."""
+"""Bootstrap over raters and faces: samples, standard errors, p values and intervals."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import special, stats
 
 from traitlens.comparison.answers import ALPHA
-from traitlens.comparison.lens_design import TraitRatings
+from traitlens.comparison.lens_design import DRAWS_AT_ONCE, TraitRatings
 from traitlens.comparison.rater_tests import POWER
 from traitlens.comparison.utilisation import regress_raters
 
 
-def balance(labels: np.ndarray, strata: np.ndarray) -> np.ndarray:
-    """Compute weights of raters that give both groups the same composition of strata.
+@dataclass(frozen=True)
+class Draws:
+    """Bootstrap draws of raters and of images.
+
+    Parameters
+    ----------
+    raters : ndarray of shape (draw, rater)
+        Number of times that each rater was drawn.
+    images : ndarray of shape (draw, image)
+        Number of times that each image was drawn, with all images of its identity.
+    """
+
+    raters: np.ndarray
+    images: np.ndarray
+
+    @property
+    def of_faces(self) -> "Draws":
+        """The same draws of images, with each rater once."""
+        return Draws(np.ones_like(self.raters), self.images)
+
+
+def draw_samples(
+    labels: np.ndarray, strata: np.ndarray, identities: np.ndarray, draws: int, seed: int
+) -> Iterator[Draws]:
+    """Draw raters within groups and strata, and identities, with replacement.
+
+    In each group and stratum, one rater fewer is drawn than there are. The variance of a mean over draws is
+    then unbiased (Rao and Wu 1988).
 
     Parameters
     ----------
     labels : ndarray of int, shape (rater,)
-        Groups, 0 and 1.
+        Group of each rater.
     strata : ndarray of int, shape (rater,)
-        Strata.
+        Stratum of each rater.
+    identities : ndarray of int, shape (image,)
+        Number of the person shown.
+    draws : int
+        Number of draws.
+    seed : int
+        Seed of the random number generator. Draws do not depend on the numbering of groups and strata.
+
+    Yields
+    ------
+    Draws
+        Blocks of at most 250 draws.
+    """
+    for_raters, for_images = (np.random.default_rng([seed, stream]) for stream in (1, 2))
+    cell = pd.factorize(pd.MultiIndex.from_arrays([labels, strata]))[0]  # Numbered by the first member.
+    number = identities.max() + 1
+    for start in range(0, draws, DRAWS_AT_ONCE):
+        size = min(DRAWS_AT_ONCE, draws - start)
+        raters = np.zeros((size, len(labels)))
+        for one in range(cell.max() + 1):
+            members = np.flatnonzero(cell == one)
+            raters[:, members] = for_raters.multinomial(
+                max(len(members) - 1, 1), np.full(len(members), 1 / len(members)), size
+            )
+        persons = for_images.multinomial(number, np.full(number, 1 / number), size)
+        yield Draws(raters, persons[:, identities].astype(float))
+
+
+def balance(labels: np.ndarray, strata: np.ndarray) -> np.ndarray:
+    """Compute weights of raters so that strata have the same proportions in both groups.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (rater,)
+        Group of each rater, 0 or 1.
+    strata : ndarray of int, shape (rater,)
+        Stratum of each rater.
 
     Returns
     -------
     ndarray of shape (rater,)
-        Size of the stratum divided by the number of the group's raters in it; 0 in strata without raters of
-        the other group.
+        Size of the rater's stratum divided by the number of raters of the rater's group in it; 0 if the
+        stratum has no raters of the other group.
 
     Examples
     --------
@@ -43,10 +109,10 @@ def balance(labels: np.ndarray, strata: np.ndarray) -> np.ndarray:
 def squared_residuals(
     trait: TraitRatings, cues: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute squared residuals of judgements from the rater's regression and the group's consensus.
+    """Compute the squared residual of each rating, from which the noise of raters is estimated.
 
-    The residuals of a rater's regression on the cues are compared with the mean residuals of the other
-    raters of the group, since residuals that all raters share are not noise.
+    Each rater's ratings are regressed on the cues. The mean residual of the group is subtracted from the
+    residuals, because residuals that all raters of a group share are not noise.
 
     Parameters
     ----------
@@ -55,16 +121,16 @@ def squared_residuals(
     cues : ndarray of shape (image, region)
         Standardised cues.
     labels : ndarray of int, shape (rater,)
-        Groups.
+        Group of each rater.
 
     Returns
     -------
     squares : ndarray of shape (rater, image)
-        Squared deviations, whose expectation over raters of one group is the variance of the noise for any
-        number of raters; 0 without a rating.
+        Squared deviations, scaled so that their mean over the raters of a group is an unbiased estimate of
+        the noise variance; 0 if missing.
     counted : ndarray of shape (rater, image)
-        Weights of the judgements: those of images that another rater of the group rated too, by raters with
-        enough images for a regression, corrected for its degrees of freedom.
+        Weight of each rating, corrected for the degrees of freedom of the regression; 0 if no other rater of
+        the group rated the image, or if the rater has too few images for a regression.
     """
     fits = regress_raters(trait, cues)
     known = np.isfinite(fits.noise)
@@ -91,7 +157,7 @@ def squared_residuals(
 
 
 def crossed_variance(both: np.ndarray, faces: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    r"""Compute the variance of estimates over raters and faces.
+    r"""Compute the variance of estimates with both raters and faces as random factors.
 
     Parameters
     ----------
@@ -105,9 +171,10 @@ def crossed_variance(both: np.ndarray, faces: np.ndarray, errors: np.ndarray) ->
     Returns
     -------
     ndarray of shape (cell,)
-        With variances of raters, faces and their interaction :math:`V_r + V_f + V_{rf}`: draws of both have
-        :math:`V_r + V_f + 3 V_{rf}` (Owen 2007), raters alone :math:`V_r + V_{rf}`, faces alone
-        :math:`V_f + V_{rf}`. Twice the sum of these less that of both; at least the larger of these.
+        The sum :math:`V_r + V_f + V_{rf}` of the variances of raters, faces and their interaction. Draws of
+        both have the variance :math:`V_r + V_f + 3 V_{rf}` (Owen 2007), draws of raters :math:`V_r + V_{rf}`
+        and draws of faces :math:`V_f + V_{rf}`. The result is twice the sum of the last two minus the first,
+        and at least the larger of the last two.
 
     Examples
     --------
@@ -133,9 +200,9 @@ def bootstrap_p(
     Parameters
     ----------
     estimate : ndarray of shape (cell,)
-        Estimates, 0 under no difference.
+        Estimates, 0 under the null hypothesis.
     drawn : ndarray of shape (draw, cell)
-        The same in each draw.
+        Estimates in each bootstrap draw.
     errors, freedom : ndarray of shape (cell,)
         Standard errors over raters alone, and their degrees of freedom.
     spread : ndarray of shape (cell,), optional
@@ -144,20 +211,20 @@ def bootstrap_p(
     Returns
     -------
     p, p_corrected : ndarray of shape (cell,)
-        Each by itself, and family-wise by the maximum over cells of the deviation of a draw from the
-        estimate, divided by its standard deviation over draws. 1 for a cell that does not vary.
+        Uncorrected p values, and family-wise p values by the maximum over cells of the standardised deviation
+        of a draw from the estimate; 1 for a cell that does not vary.
 
     Notes
     -----
-    Draws of few raters spread like a normal variable where the statistic spreads like Student's t. The
-    statistic is therefore transformed from the t distribution to the normal one; the degrees of freedom are
-    Satterthwaite's, that part of the variance that is not of raters counting as known.
+    With few raters, bootstrap draws are approximately normal, while the statistic follows Student's t. The
+    statistic is therefore transformed from the t to the normal distribution. The degrees of freedom are
+    Satterthwaite's; the variance that is not due to raters counts as known.
     """
     deviation = _not_zero(drawn.std(axis=0, ddof=1))
     spread = deviation if spread is None else _not_zero(np.where(np.isfinite(deviation), spread, 0))
     deviations = np.abs(drawn - estimate) / deviation
     t = np.abs(estimate) / spread
-    # In logarithms, since tails of large statistics vanish.
+    # Logarithms are used because tail probabilities of large statistics underflow.
     tails = stats.t.logsf(t, _total_freedom(errors, freedom, spread))
     statistic = np.where(np.isfinite(tails), -special.ndtri_exp(tails), t) * (1 - 1e-10)
     p = (1 + (deviations >= statistic).sum(axis=0)) / (1 + len(drawn))
@@ -173,12 +240,12 @@ def detectable_difference(
     freedom: np.ndarray,
     spread: np.ndarray,
 ) -> np.ndarray:
-    """Compute the smallest differences that would be found with 80 % power.
+    """Compute the smallest differences that would be found with 80 % power; parameters as `bootstrap_p`.
 
     Returns
     -------
     ndarray of shape (cell,)
-        The family-wise critical value, as a value of Student's t, plus .84, in standard errors.
+        The family-wise critical value of Student's t plus .84, times the standard error.
     """
     deviations = np.abs(drawn - estimate) / _not_zero(drawn.std(axis=0, ddof=1))
     critical = np.quantile(deviations.max(axis=1, initial=0), 1 - ALPHA, method="higher")
@@ -193,14 +260,13 @@ def bootstrap_interval(
     freedom: np.ndarray,
     spread: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute 95 % intervals that are symmetric about the estimates.
+    """Compute 95 % intervals that are symmetric about the estimates; parameters as `bootstrap_p`.
 
     Returns
     -------
     low, high : ndarray of shape (cell,)
         The estimate minus and plus half the width. Half the width is the 95 % quantile of the absolute
-        deviations of the draws from the estimate. It is multiplied by `spread` over the draws' standard
-        deviation, and by the ratio of the t quantile to the normal quantile.
+        deviations of the draws from the estimate, rescaled to the standard error `spread` and to Student's t.
     """
     deviation = drawn.std(axis=0, ddof=1)
     spread = deviation if spread is None else spread
@@ -212,16 +278,16 @@ def bootstrap_interval(
 
 
 def _total_freedom(errors: np.ndarray, freedom: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Return the degrees of freedom of a total standard error that includes the one over raters."""
+    """Return Satterthwaite's degrees of freedom of a standard error that includes the one over raters."""
     share = errors / _not_zero(spread)
     return np.asarray(np.clip(freedom / np.maximum(share**4, 1e-9), freedom, 1e9))
 
 
 def nonzero(value: float) -> float:
-    """Return a divisor, with infinity in place of zero."""
+    """Return a divisor; infinity if it is zero, so that the quotient is zero."""
     return float(value) if abs(value) > 1e-12 else np.inf
 
 
 def _not_zero(values: np.ndarray) -> np.ndarray:
-    """Return divisors, with infinity in place of zero."""
+    """Return divisors; infinity instead of zero, so that the quotients are zero."""
     return np.asarray(np.where(values > 1e-12, values, np.inf))

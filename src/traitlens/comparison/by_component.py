@@ -57,7 +57,7 @@ def compare_components(
     cues : DataArray (trait, image, region)
         Cues in rating points, from a readout of all raters together.
     components : mapping of str to ndarray
-        For each region an array of shape (image, component), from :func:`leading_components`; images in the
+        For each region an array of shape (image, component), from :func:`region_components`; images in the
         order of the cues.
     groups : (str, str), optional
         All pairs of groups if None.
@@ -107,7 +107,7 @@ def compare_components(
     return compare_each_pair(compare, ratings, groups, within, permutations, seed, columns=COLUMNS)
 
 
-def leading_components(
+def region_components(
     kernels: Mapping[FeatureSpace, np.ndarray], number: int = COMPONENTS
 ) -> dict[str, np.ndarray]:
     """Compute the leading principal components of each region's features.
@@ -129,7 +129,7 @@ def leading_components(
     >>> from traitlens.features.taps import Tap
     >>> features = np.random.default_rng(0).normal(size=(20, 6))
     >>> kernels = {FeatureSpace(Tap("block4_pool", 1), region="eyes"): features @ features.T}
-    >>> leading_components(kernels)["eyes"].shape
+    >>> region_components(kernels)["eyes"].shape
     (20, 3)
     """
     found = {}

@@ -1,6 +1,6 @@
-"""Check of superficial cues: predictions of faces without hair and background, in grey, or mirrored.
+"""Test whether readouts rely on superficial cues: hair and background, colour, or left and right.
 
-Networks that were trained to tell objects apart may predict ratings from hair or colour (Keles, Lin and
+Networks that were trained to recognise objects may predict ratings from hair or colour (Keles, Lin and
 Adolphs 2021, doi:10.1007/s42761-021-00075-5).
 """
 
@@ -23,13 +23,13 @@ def _mask(pixels: np.ndarray, outside: np.ndarray, neutral: np.ndarray) -> np.nd
 
 
 def _grey(pixels: np.ndarray, _outside: np.ndarray, _neutral: np.ndarray) -> np.ndarray:
-    """Convert to grey (luma of ITU-R BT.601)."""
+    """Convert an image to grey (luma of ITU-R BT.601)."""
     luma = pixels.astype(float) @ np.array([0.299, 0.587, 0.114])
     return np.repeat(luma.round().astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def _mirror(pixels: np.ndarray, _outside: np.ndarray, _neutral: np.ndarray) -> np.ndarray:
-    """Mirror the image."""
+    """Mirror an image left to right."""
     return np.ascontiguousarray(pixels[:, ::-1])
 
 
@@ -48,32 +48,32 @@ def compare_cues(
     bootstraps: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Compare predictions of original and altered faces.
+    """Compare the performance of readouts on original faces and on faces with an altered cue.
 
     Parameters
     ----------
     fitted : FittedReadouts
         Ridge readouts of the original faces.
     altered : mapping of str to mapping of FeatureSpace to ndarray
-        Features of the altered faces, (image, channel, row, column) in the order of the folds, by the name of
-        the cue.
+        Features of the altered faces by name of the cue: arrays of shape (image, channel, row, column), with
+        images in the order of `folds`.
     targets : DataFrame
         group, trait, image, rating.
     folds : DataFrame
         image, identity, fold.
     sharing : float, default 1
-        As for `fit_ridge`.
+        See `fit_ridge`.
     bootstraps : int, default 2000
-        Samples of identities for the intervals.
+        Number of bootstrap samples of identities for the intervals.
     seed : int, default 0
         Seed of the random number generator.
 
     Returns
     -------
     DataFrame
-        altered, readout ("same": fitted to the faces as they are; "refitted": to the altered ones), group,
-        trait, r_original, r, estimate (r - r_original), ci_low, ci_high (percentiles over identities),
-        agreement (correlation of the two predictions), n_images.
+        altered (name of the cue), readout ("same": fitted to the original faces; "refitted": fitted to the
+        altered faces), group, trait, r_original, r, estimate (r - r_original), ci_low, ci_high (percentiles
+        over identities), agreement (correlation between predictions of original and altered faces), n_images.
     """
     original = fitted.predictions.set_index([GROUP, TRAIT, IMAGE]).sort_index()
     rows = []
@@ -86,7 +86,7 @@ def compare_cues(
             for (group, trait), part in both.groupby([GROUP, TRAIT], sort=False, observed=True):
                 rows.append(
                     {"altered": cue, "readout": name, GROUP: group, TRAIT: trait}
-                    | _describe(part.reset_index(), bootstraps, seed)
+                    | _change_of_r(part.reset_index(), bootstraps, seed)
                 )
     return pd.DataFrame(rows)
 
@@ -94,16 +94,21 @@ def compare_cues(
 def predict_again(
     fitted: FittedReadouts, features: Mapping[FeatureSpace, np.ndarray], folds: pd.DataFrame
 ) -> pd.DataFrame:
-    """Predict other features of the same images out of fold.
+    """Predict ratings out of fold from other features of the same images.
 
     Parameters
     ----------
     fitted : FittedReadouts
         Readouts of every group, trait and fold.
     features : mapping of FeatureSpace to ndarray
-        (image, channel, row, column) in the order of the folds.
+        Arrays of shape (image, channel, row, column), images in the order of `folds`.
     folds : DataFrame
         image, identity, fold.
+
+    Returns
+    -------
+    DataFrame
+        image, predicted, group, trait.
     """
     tables = []
     for readout in fitted.readouts:
@@ -117,8 +122,8 @@ def predict_again(
     return pd.concat(tables, ignore_index=True)
 
 
-def _describe(part: pd.DataFrame, bootstraps: int, seed: int) -> dict[str, float]:
-    """Return correlations before and after, with an interval of the change over identities."""
+def _change_of_r(part: pd.DataFrame, bootstraps: int, seed: int) -> dict[str, float]:
+    """Return r for original and altered faces, and their difference with an interval over identities."""
     member, names = pd.factorize(part[IDENTITY])
     counts = np.random.default_rng(seed).multinomial(
         len(names), np.full(len(names), 1 / len(names)), size=bootstraps
@@ -139,7 +144,7 @@ def _describe(part: pd.DataFrame, bootstraps: int, seed: int) -> dict[str, float
 
 
 def _weighted_r(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Compute correlations under many weightings of the images."""
+    """Compute the correlation of two vectors for each row of weights of images."""
     total = weights.sum(axis=1)
     x, y = first - first.mean(), second - second.mean()
     mean_x, mean_y = weights @ x / total, weights @ y / total

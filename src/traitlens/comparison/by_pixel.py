@@ -1,7 +1,7 @@
-"""Permutation tests of raters' maps at every pixel, between groups or with a score.
+"""Permutation tests of the relevance maps of raters at every pixel, between groups or with a score.
 
-Input: a map per rater on a coarse grid of the template. With a complete design and a common penalty, a
-group's map is the mean of its raters' maps.
+The input is a map per rater on a coarse grid of the template. With a complete design and a common penalty,
+the map of a group is the mean of the maps of its raters.
 """
 
 from collections.abc import Callable
@@ -27,22 +27,22 @@ _METHODS = ("tfce", "cluster_mass", "pixel")
 
 @dataclass(frozen=True)
 class PixelComparison:
-    """Maps of a difference, with significant areas.
+    """Result of a pixel-by-pixel test: maps of the statistics, and significant areas.
 
     Parameters
     ----------
     maps : Dataset
-        By y and x: estimate (difference of the groups in rating units; for "slope" change with one unit of
-        the score; for "F" the largest difference between groups), statistic (t or F), enhanced (statistic of
-        which the maximum is taken), p, p_corrected (family-wise over pixels), effect_size (Hedges' g, r for
-        slopes, eta squared for F).
+        Variables by y and x: estimate (difference of the groups in rating units; for "slope" the change per
+        unit of the score; for "F" the largest difference between groups), statistic (t or F), enhanced
+        (statistic whose maximum is tested), p, p_corrected (family-wise over pixels), effect_size (Hedges'
+        g; r for "slope"; eta squared for "F").
     clusters : DataFrame
-        One row per connected area at p_corrected <= 0.05: sign, n_pixels, y, x (largest statistic),
-        estimate (mean), statistic, p_corrected (smallest), effect_size (mean), n (raters), test.
+        One row per connected area with p_corrected <= 0.05: sign, n_pixels, y, x (of the largest statistic),
+        estimate (mean), statistic (largest), p_corrected (smallest), effect_size (mean), n (raters), test.
     test, method : str
-        Statistic and method.
+        Statistic ("t", "F" or "slope") and method, see :func:`compare_pixels`.
     caution : str
-        A sentence to print under every figure of it.
+        A sentence to print under every figure of the result.
     """
 
     maps: xr.Dataset
@@ -68,37 +68,37 @@ def compare_pixels(
     seed: int = 0,
     progress: Progress = None,
 ) -> PixelComparison:
-    """Test maps of raters pixel by pixel, with family-wise control by the maximum statistic.
+    """Test the maps of raters pixel by pixel, with family-wise control by the maximum statistic.
 
     Parameters
     ----------
     maps : DataArray
-        rater, y, x: a map per rater in rating units.
+        Maps in rating units with the dimensions rater, y and x.
     scores : Series
-        By rater: group names (two: Welch's t, the alphabetically first minus the second; more: F), or numbers
-        such as age or a questionnaire score (t of the slope).
+        One value per rater: group names (Welch's t of the alphabetically first group minus the second; F for
+        more than two groups), or numbers such as age or a questionnaire score (t of the slope).
     mask : ndarray of bool, shape (y, x), optional
         Pixels of the face; all if None.
     strata : ndarray of int, shape (rater,), optional
         Strata of raters within which labels are permuted.
     method : {"tfce", "cluster_mass", "pixel"}, default "tfce"
         Threshold-free cluster enhancement with E = 0.5, H = 2 and four neighbours (Smith and Nichols 2009;
-        exact, without steps); the sum of the statistic over areas past `threshold` (Bullmore et al. 1999);
-        or single pixels.
+        exact integral); the sum of the statistic over areas above `threshold` (Bullmore et al. 1999); or
+        single pixels.
     threshold : float, optional
-        Cluster-forming threshold of cluster mass; if None, the statistic at two-sided p = .01. Set it before
-        looking at the results.
+        Cluster-forming threshold for "cluster_mass", to be chosen before looking at the results; if None, the
+        statistic at two-sided p = .01.
     permutations : int, default 5000
         Number of permutations of raters.
     seed : int, default 0
         Seed of the random number generator.
     progress : callable, optional
-        Called with the number of further permutations done.
+        Called with the number of permutations since the last call.
 
     Returns
     -------
     PixelComparison
-        Maps, significant areas, and the sentence that belongs under a figure.
+        Maps of the statistics, significant areas, and a sentence to print under figures.
 
     Examples
     --------
@@ -114,14 +114,14 @@ def compare_pixels(
     shape = maps.shape[1:]
     inside = np.ones(shape, bool) if mask is None else np.asarray(mask, bool)
     values = maps.to_numpy().astype(float)[:, inside]
-    _check(values, scores, inside, shape)
+    _check_input(values, scores, inside, shape)
     labels, test, names = as_labels(scores)
     statistic = STATISTICS[test]
     if threshold is None:
         threshold = _default_threshold(test, len(values), len(names))
 
     def enhance(rows: np.ndarray) -> np.ndarray:
-        """Apply the chosen enhancement."""
+        """Enhance statistics by the chosen method."""
         return _enhance(rows, inside, method, threshold)
 
     observed = statistic(labels[None], values)
@@ -135,7 +135,7 @@ def compare_pixels(
         if progress:
             progress(len(block))
     maximum = np.sort(np.concatenate(largest))
-    permutations = len(maximum)  # fewer than requested if these are all labellings
+    permutations = len(maximum)  # Fewer than requested if there are no more distinct labellings.
     reached = len(maximum) - np.searchsorted(maximum, np.abs(enhanced) * (1 - 1e-6))
     estimate, effect = describe_effect(values, labels, test, observed[0])
     columns = {
@@ -156,14 +156,14 @@ def compare_pixels(
     return PixelComparison(dataset, _list_clusters(dataset, len(values)), test, method)
 
 
-def _check(values: np.ndarray, scores: pd.Series, inside: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Raise an error for invalid input."""
+def _check_input(values: np.ndarray, scores: pd.Series, inside: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise an error if mask, scores and maps do not match or have missing values."""
     problems = []
     if inside.shape != shape:
         problems.append(Problem(f"the mask has shape {inside.shape}, the maps {shape}"))
     if len(scores) != len(values):
         problems.append(
-            Problem(f"there are {len(values)} maps and {len(scores)} scores", "give one for each")
+            Problem(f"there are {len(values)} maps and {len(scores)} scores", "pass one score per map")
         )
     if not np.isfinite(values).all():
         problems.append(Problem("maps hold values that are not finite"))
@@ -176,21 +176,21 @@ def _check(values: np.ndarray, scores: pd.Series, inside: np.ndarray, shape: tup
 
 
 def _default_threshold(test: str, raters: int, groups: int) -> float:
-    """Return the statistic of p = .01."""
+    """Return the value of the statistic at p = .01."""
     if test == "F":
         return float(stats.f.ppf(0.99, groups - 1, raters - groups))
     return float(stats.t.ppf(0.995, raters - 2))
 
 
 def _unmask(row: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Return pixels as maps; NaN outside the mask."""
+    """Return the values of the pixels in a mask as a map, with NaN outside the mask."""
     frame = np.full(inside.shape, np.nan)
     frame[inside] = row
     return frame
 
 
 def _enhance(rows: np.ndarray, inside: np.ndarray, method: str, threshold: float) -> np.ndarray:
-    """Return enhanced statistics: (labelling, pixel)."""
+    """Return enhanced statistics, an array of shape (labelling, pixel)."""
     if method == "pixel":
         return rows
     frames = np.zeros((*inside.shape, len(rows)))
@@ -215,7 +215,7 @@ def _enhance(rows: np.ndarray, inside: np.ndarray, method: str, threshold: float
 
 
 def _list_clusters(maps: xr.Dataset, raters: int) -> pd.DataFrame:
-    """Return the significant connected areas, largest statistic first."""
+    """Tabulate the significant connected areas, sorted by their largest statistic."""
     statistic = maps["statistic"].to_numpy()
     significant = maps["p_corrected"].to_numpy() <= 0.05
     rows = []

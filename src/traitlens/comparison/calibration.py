@@ -1,4 +1,4 @@
-"""False positive rate and power of the test of use in simulated studies."""
+"""False positive rate and power of the test of cue utilisation in simulated studies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from traitlens.columns import REGION, TRAIT
 from traitlens.comparison.answers import ALPHA
 from traitlens.comparison.planted_faces import REGIONS, Condition, PlantedFaces
-from traitlens.comparison.use_test import PairTest
+from traitlens.comparison.use_test import UseTest
 from traitlens.comparison.utilisation import Progress
 from traitlens.problems import Problem, TraitlensError
 from traitlens.study.simulated_raters import RatingBehaviour
@@ -25,35 +25,36 @@ NULL_CONDITIONS: tuple[Condition, ...] = (
     Condition("noise x 2 in the 12 of 12 and 60", (12, 60), first=RatingBehaviour(noise=2.0)),
     Condition("level -1 in one group, with a floor", first=RatingBehaviour(level=-1.0)),
 )
-"""Studies without a difference of use."""
+"""Conditions without a difference of cue utilisation."""
 
 PLANTED_CONDITIONS: tuple[Condition, ...] = (
     Condition("difference 0.4", difference=0.4),
     Condition("difference 0.6", difference=0.6),
     Condition("difference 0.6, 60 and 60 raters", (60, 60), difference=0.6),
 )
-"""Studies in which groups use two regions of some traits differently."""
+"""Conditions in which groups use two regions differently for some traits."""
 
 SHARES_OF_STUDIES = ("any region called", "wrong place called", "background called")
+"""Measures that are proportions of studies."""
 OUTSIDE = "background"
 _TASTE = 0.2
-"""Share of the residual variance of a pilot's ratings attributed to private taste."""
+"""Share of the residual variance of a pilot study that is attributed to private taste."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Rates over simulated studies.
+    """Error rates and power over simulated studies.
 
     Parameters
     ----------
     rates : DataFrame
         A row per condition and measure: condition, difference, n_1, n_2 (raters), measure, estimate, low,
-        high (95 % Monte Carlo interval), studies. Measures: "any region called" (with no planted difference
-        the family-wise error), "wrong place called", "background called", "power per planted place" and
-        "correlation with the planted differences" (over traits and regions, means over studies).
+        high (95 % Monte Carlo interval), studies. Measures: "any region called" (the family-wise error if no
+        difference was planted), "wrong place called", "background called", "power per planted place" and
+        "correlation with the planted differences" (over traits and regions; mean over studies).
     places : DataFrame
         A row per condition, trait and region: difference, planted (true difference of the weights), estimate
-        (mean difference of the profiles), called (share of studies), studies.
+        (mean difference of the profiles), called (proportion of studies), studies.
     """
 
     rates: pd.DataFrame
@@ -72,18 +73,18 @@ def calibrate(
     seed: int = 0,
     progress: Progress = None,
 ) -> Calibration:
-    """Estimate the error rates and power of the test of use in studies with the same faces and new raters.
+    """Estimate error rates and power of the test of cue utilisation in studies with simulated raters.
 
     Parameters
     ----------
     faces : PlantedFaces
-        The faces. Cues are fitted to the ratings of each study.
+        Faces of all studies. Raters are new in each study, and cues are fitted to their ratings.
     conditions : sequence of Condition
         Conditions of the studies.
     studies : int, default 100
-        Studies of each condition.
+        Number of studies per condition.
     draws : int, default 200
-        Bootstrap draws in each.
+        Number of bootstrap draws per study.
     seed : int, default 0
         Seed of the random number generator.
     progress : callable, optional
@@ -99,15 +100,15 @@ def calibrate(
     >>> calibrate(simulate_faces(), studies=2, draws=20).rates["measure"].nunique()  # doctest: +SKIP
     5
     """
-    tables = [_count(faces, condition, studies, draws, seed, progress) for condition in conditions]
+    tables = [_test_condition(faces, condition, studies, draws, seed, progress) for condition in conditions]
     rates, places = zip(*tables, strict=True) if tables else ((), ())
     return Calibration(pd.concat(rates, ignore_index=True), pd.concat(places, ignore_index=True))
 
 
-def _count(
+def _test_condition(
     faces: PlantedFaces, condition: Condition, studies: int, draws: int, seed: int, progress: Progress
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Run the studies of one condition: rates and places."""
+    """Simulate and test the studies of one condition; return the tables of :class:`Calibration`."""
     planted = faces.planted & (condition.difference != 0)
     true = faces.true_differences(condition.difference)
     shape = (studies, *planted.shape)
@@ -115,8 +116,8 @@ def _count(
     # The matrices are small, so threads would only add overhead.
     with threadpool_limits(1):
         for number in range(studies):
-            design, cues = faces.study(condition, seed * 1_000_003 + number)
-            test = PairTest(design, np.zeros(len(design.raters), int), draws, number)
+            design, cues = faces.simulate_study(condition, seed * 1_000_003 + number)
+            test = UseTest(design, np.zeros(len(design.raters), int), draws, number)
             test.added = test.learning_variance(cues.relearn)
             estimates[number], p = test.profile_differences()
             called[number] = p <= ALPHA
@@ -167,13 +168,13 @@ def pool_rates(rates: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     rates : DataFrame
-        Rates of :class:`Calibration`, one set after the other.
+        Rates of :class:`Calibration` for all sets, concatenated.
 
     Returns
     -------
     DataFrame
-        The same columns, a row per condition and measure: means over all studies. Intervals of shares are
-        exact; of others those of a sum of independent means.
+        The same columns, with a row per condition and measure: means over all studies. Intervals of
+        proportions are exact; others are computed from the intervals of the sets, which are independent.
     """
     rows = []
     for _, part in rates.groupby(["condition", "measure"], sort=False):
@@ -205,17 +206,17 @@ def estimate_power(
     Parameters
     ----------
     faces : PlantedFaces
-        The faces; see :func:`traitlens.comparison.face_sets.synthetic_faces`.
+        Faces, such as :func:`traitlens.comparison.face_sets.synthetic_faces`.
     differences : sequence of float
-        Differences to try, in the unit of weights of length 1.
+        Differences between the groups' weights of regions, which have length 1.
     raters : sequence of int
-        Numbers of raters in each group to try.
+        Numbers of raters per group.
     behaviour : RatingBehaviour, optional
-        Variation of raters around their group's weights, such as :func:`behaviour_of_pilot`.
+        Variation of raters around the weights of their group, such as :func:`behaviour_of_pilot`.
     studies : int, default 100
-        Simulated studies each.
+        Number of simulated studies per difference and number of raters.
     draws : int, default 200
-        Bootstrap draws in each.
+        Number of bootstrap draws per study.
     seed : int, default 0
         Seed of the random number generator.
     progress : callable, optional
@@ -236,14 +237,14 @@ def estimate_power(
 
 
 def behaviour_of_pilot(reliability: pd.DataFrame) -> RatingBehaviour:
-    """Estimate noise, taste and levels of raters from a pilot study.
+    """Estimate noise, taste and levels of raters from the reliability table of a pilot study.
 
     Returns
     -------
     RatingBehaviour
-        With the pilot's standard deviations beside that of the shared impression, medians over groups and
-        traits. A fifth of the residual variance is taken as taste, spread over eight regions, and the rest as
-        noise: only repeated ratings could separate them.
+        Standard deviations relative to that of the shared impression, medians over groups and traits. A fifth
+        of the residual variance is attributed to taste, divided among eight regions, and the rest to noise;
+        only repeated ratings could separate the two.
 
     Raises
     ------
@@ -253,7 +254,7 @@ def behaviour_of_pilot(reliability: pd.DataFrame) -> RatingBehaviour:
     known = reliability[reliability["var_image"] > 0]
     if known.empty:
         raise TraitlensError(
-            Problem("the raters of the pilot do not agree", "power cannot be estimated from this pilot")
+            Problem("the raters of the pilot study do not agree", "estimate power from another pilot study")
         )
     residual = float((known["var_residual"] / known["var_image"]).median())
     level = float((known["var_rater"].clip(lower=0) / known["var_image"]).median())

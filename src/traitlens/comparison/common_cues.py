@@ -17,32 +17,34 @@ from traitlens.readouts.region_readouts import Cues, RidgeCues, cross_fit_cues
 from traitlens.readouts.ridge import PENALTIES
 
 MOST_IMAGES = 1500
-"""Images up to which all traits are fitted together."""
+"""Maximum number of images for fitting all traits together."""
 
 
 @dataclass(frozen=True, eq=False)
 class CommonCues:
-    """Cues of a study, from a readout of the mean ratings of all groups.
+    """Cues of a study, from a regional readout of the mean ratings of all groups.
 
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
-        (image, image), one for each region.
+        One kernel of shape (image, image) per region.
     targets : DataFrame
         Mean rating of each image (index) on each trait (columns), with equal weights of groups; missing if
         nobody rated the image.
     folds : DataFrame
         image, identity, fold; images in the order of the kernels.
     first : Cues, optional
-        An earlier fit, whose covariances or penalties are used; estimated in the training folds if None.
+        An earlier fit whose covariances or penalties are reused; if None, they are estimated in the training
+        folds.
     seed : int, default 0
         Seed of the inner folds.
 
     Notes
     -----
     All traits are fitted together (:func:`~traitlens.readouts.multitask.cross_fit_joint_cues`). With more
-    than 1,500 images each is fitted alone (:func:`~traitlens.readouts.region_readouts.cross_fit_cues`): it
-    then has little to learn from others, and a joint fit would hold every region's kernel in memory.
+    than 1,500 images, each trait is fitted separately
+    (:func:`~traitlens.readouts.region_readouts.cross_fit_cues`), because the gain from other traits is then
+    small and a joint fit would need the kernels of all regions in memory.
 
     Examples
     --------
@@ -58,26 +60,26 @@ class CommonCues:
 
     @cached_property
     def fitted(self) -> Cues:
-        """The fit to all images."""
+        """Cues fitted to the ratings of all images."""
         return self._fit(self.first)
 
     @cached_property
     def array(self) -> xr.DataArray:
-        """The cues: (trait, image, region), rating points."""
+        """Cues in rating points, with the dimensions trait, image and region."""
         return self._label(self.fitted.values, (TRAIT, REGION, IMAGE))
 
     def relearn(self, kept: np.ndarray) -> xr.DataArray:
-        """Fit the cues again without some images, for several sets.
+        """Refit the cues to several sets of training images.
 
         Parameters
         ----------
         kept : ndarray of bool, shape (set, image)
-            Training images.
+            Training images of each set.
 
         Returns
         -------
         DataArray (set, trait, image, region)
-            Cues of all images, with the covariances of the first fit.
+            Cues of all images. The covariances of the first fit are reused.
 
         Raises
         ------
@@ -85,28 +87,28 @@ class CommonCues:
             With more than 1,500 images.
         """
         if not isinstance(self.fitted, JointCues):
-            raise ValueError(f"cues of more than {MOST_IMAGES} images are not learnt again")
+            raise ValueError(f"cues of more than {MOST_IMAGES} images cannot be refitted")
         folds = self.folds[FOLD].to_numpy()
         values = leave_out(self.kernels, self._ratings, folds, self.fitted.covariances, kept)
         return self._label(values, ("set", TRAIT, REGION, IMAGE))
 
     def refit(self, targets: pd.DataFrame) -> "CommonCues":
-        """Fit the cues to other mean ratings, with the covariances or penalties of the first fit."""
+        """Return cues fitted to other mean ratings, with the covariances or penalties of the first fit."""
         return replace(self, targets=targets, first=self.fitted)
 
     def predictability(self, permutations: int = 199, seed: int = 0) -> pd.DataFrame:
         """Test whether traits are predicted better than chance, with a refit under each permutation.
 
-        The readout is the regional one of each trait by itself. Ratings are permuted between identities that
-        have equally many images, and it is fitted again. A test without refits has too many false positives,
-        since predictions depend on the ratings of other folds.
+        The tested readout is the regional readout of each trait by itself. Ratings are permuted between
+        identities with the same number of images. A test without refits would have too many false positives,
+        because predictions depend on the ratings of other folds.
 
         Parameters
         ----------
         permutations : int, default 199
             Number of permutations.
         seed : int, default 0
-            Seed.
+            Seed of the random number generator.
 
         Returns
         -------
@@ -119,7 +121,7 @@ class CommonCues:
         rows = []
         for place, trait in enumerate(self.targets.columns):
             own = self._ratings[:, place]
-            # An image without ratings has the mean rating.
+            # Missing ratings are replaced by the mean rating.
             own = np.where(np.isfinite(own), own, np.nanmean(own))
             permuted = np.column_stack([own, own[orders].T])
             fit = self._fit_alone(permuted, np.tile(chosen[place], (permutations + 1, 1)))
@@ -130,11 +132,11 @@ class CommonCues:
 
     @cached_property
     def _ratings(self) -> np.ndarray:
-        """Return the targets in the order of the kernels: (image, trait)."""
+        """Mean ratings in the order of the kernels, an array of shape (image, trait)."""
         return self.targets.reindex(self.folds[IMAGE]).to_numpy(float)
 
     def _fit(self, first: Cues | None) -> Cues:
-        """Fit all traits together, or each by itself where images are many."""
+        """Fit all traits together, or with many images each trait separately."""
         if len(self.folds) > MOST_IMAGES:
             penalties = first.penalties if isinstance(first, RidgeCues) else None
             return self._fit_alone(self._ratings, penalties)
@@ -142,7 +144,7 @@ class CommonCues:
         return cross_fit_joint_cues(self.kernels, self._ratings, self.folds[FOLD].to_numpy(), covariances)
 
     def _fit_alone(self, ratings: np.ndarray, penalties: np.ndarray | None = None) -> RidgeCues:
-        """Fit the regional readout of each trait by itself."""
+        """Fit the regional readout of each trait separately."""
         return cross_fit_cues(
             self.kernels,
             ratings,
@@ -153,7 +155,7 @@ class CommonCues:
         )
 
     def _label(self, values: np.ndarray, dims: Sequence[str]) -> xr.DataArray:
-        """Name traits, images and regions."""
+        """Return an array with names of traits, images and regions as coordinates."""
         names = {
             TRAIT: list(self.targets.columns),
             REGION: list(self.fitted.regions),
@@ -182,20 +184,20 @@ def pool_targets(ratings: pd.DataFrame) -> pd.DataFrame:
 
 
 def permute_blocks(identities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Permute images so that all images of a person move together.
+    """Permute images so that the images of a person stay together.
 
     Parameters
     ----------
     identities : ndarray of shape (image,)
         The person shown in each image.
     rng : Generator
-        Draws the permutation.
+        Random number generator.
 
     Returns
     -------
     ndarray of int, shape (image,)
-        For each image, the image whose rating it gets. Persons are exchanged with persons of equally many
-        images.
+        For each image, the index of the image whose rating it gets. Only persons with the same number of
+        images are exchanged.
     """
     codes, names = pd.factorize(identities)
     members = [np.flatnonzero(codes == code) for code in range(len(names))]

@@ -1,4 +1,4 @@
-"""Pairs of groups, and the ratings on which they can be compared."""
+"""Selection of the groups, traits, images and ratings that can be compared."""
 
 from itertools import combinations
 
@@ -10,21 +10,21 @@ from traitlens.problems import Problem, TraitlensError
 
 
 def label_raters(ratings: pd.DataFrame, groups: tuple[str, ...]) -> tuple[pd.Index, np.ndarray]:
-    """Number the raters' groups.
+    """Return the raters and the number of each rater's group.
 
     Parameters
     ----------
     ratings : DataFrame
         rater, group.
     groups : tuple of str
-        Groups in order; ratings of other groups must have been left out.
+        Groups, numbered in this order. The ratings must not contain other groups.
 
     Returns
     -------
     raters : Index
         Raters, sorted.
     labels : ndarray of int, shape (rater,)
-        Place of each rater's group in `groups`.
+        Index in `groups` of each rater's group.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def label_raters(ratings: pd.DataFrame, groups: tuple[str, ...]) -> tuple[pd.Ind
     if of_rater.index.has_duplicates:
         twice = of_rater.index[of_rater.index.duplicated()][0]
         raise TraitlensError(
-            Problem(f"rater {twice!r} belongs to two groups", "give different raters different names")
+            Problem(f"rater {twice!r} belongs to two groups", "use a different name for each rater")
         )
     return of_rater.index, pd.Index(groups).get_indexer(of_rater)
 
@@ -46,15 +46,15 @@ def pairs_of_groups(ratings: pd.DataFrame, groups: tuple[str, str] | None = None
     Parameters
     ----------
     ratings : DataFrame
-        group.
+        rater, group, image, trait; or group only.
     groups : (str, str), optional
-        The only pair, if given.
+        The only pair to compare.
 
     Returns
     -------
     list of (str, str)
-        The pairs with a trait that can be compared, in alphabetical order, or the given one; all pairs if
-        none can.
+        `groups` if passed; otherwise the pairs with a trait that can be compared, in alphabetical order, or
+        all pairs if there is no such trait.
     """
     if groups:
         return [groups]
@@ -88,7 +88,7 @@ def comparable_traits(ratings: pd.DataFrame, pair: tuple[str, str]) -> list[str]
 
 
 FEWEST_SHARED = 6
-"""Minimum number of common images of groups that are refitted together."""
+"""Minimum number of images that groups must have in common to be fitted together."""
 
 
 def shared_ratings(ratings: pd.DataFrame) -> tuple[list[str], list[str], list[str]]:
@@ -97,12 +97,12 @@ def shared_ratings(ratings: pd.DataFrame) -> tuple[list[str], list[str], list[st
     Returns
     -------
     groups : list of str
-        All groups, or the most of them that share :data:`FEWEST_SHARED` images; of equally many those that
-        share the most images.
+        All groups, or the largest set of groups that have :data:`FEWEST_SHARED` images in common; of several
+        such sets the one with most images.
     images : list of str
-        Images that each of these groups rated on each of these traits.
+        Images that all groups in the set rated on all traits of the next list.
     traits : list of str
-        Traits that each of these groups rated.
+        Traits that all groups in the set rated.
 
     Examples
     --------
@@ -135,14 +135,14 @@ def shared_ratings(ratings: pd.DataFrame) -> tuple[list[str], list[str], list[st
 
 
 MOST_GROUPS = 12
-"""Number of groups up to which all subsets are tried."""
+"""Maximum number of groups for which all subsets are tried."""
 
 
 def ratings_of_pair(ratings: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
     """Select the ratings of two groups on the traits of :func:`comparable_traits`.
 
-    Repeated ratings are averaged where the groups repeated the same share of their ratings; else first
-    ratings are used, because averages would make one group's ratings more reliable.
+    Repeated ratings are averaged if both groups repeated the same share of their ratings. Otherwise only
+    first ratings are used, because averages would make the ratings of one group more reliable.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def ratings_of_pair(ratings: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFram
     Raises
     ------
     TraitlensError
-        If ratings are averages, or the groups have no trait in common.
+        If the ratings have no raters, or the groups have no trait in common.
     """
     if RATER not in ratings:
         raise TraitlensError(
@@ -164,12 +164,12 @@ def ratings_of_pair(ratings: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFram
     shared = comparable_traits(ratings, pair)
     if not shared:
         what = f"groups {pair[0]!r} and {pair[1]!r} have no trait that two raters of each rated"
-        raise TraitlensError(Problem(what, "three images at least that both groups rated are needed"))
+        raise TraitlensError(Problem(what, "compare groups that rated at least three images in common"))
     return _with_equal_repeats(both[both[TRAIT].isin(shared)], pair)
 
 
 def _with_equal_repeats(ratings: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
-    """Leave out repeats where the groups' shares of repeated ratings differ by more than .05."""
+    """Leave out repeated ratings if their shares in the two groups differ by more than .05."""
     ratings = ratings.reset_index(drop=True)
     again = ratings.duplicated([RATER, TRAIT, IMAGE])
     if not again.any():

@@ -1,4 +1,4 @@
-"""Confusion of regions on a study's faces: differences are planted and tested."""
+"""Simulation of which regions the test of cue utilisation confuses on the faces of a study."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from traitlens.comparison.common_cues import CommonCues
 from traitlens.comparison.compared_groups import ratings_of_pair
 from traitlens.comparison.lens_design import LensDesign, TraitRatings, make_design, standardise
 from traitlens.comparison.permutation import draw_labels, find_strata
-from traitlens.comparison.use_test import PairTest
+from traitlens.comparison.use_test import UseTest
 from traitlens.comparison.utilisation import Progress, group_utilisation
 from traitlens.readouts.multitask import JointCues
 
@@ -29,43 +29,43 @@ def confuse_regions(
     seed: int = 0,
     progress: Progress = None,
 ) -> pd.DataFrame:
-    """Plant a difference of use in each region in turn, and count the regions in which it is called.
+    """Simulate a difference of use in each region in turn, and count in which regions the test finds it.
 
-    The groups' mean utilisation is made equal, the study's own raters are permuted between groups, and their
-    ratings are shifted along the study's own cues: one group uses the region more, and the strongest other
-    region less, with unchanged range (see :func:`opposed`). The cues of the test are fitted to the
-    predictions of the study's cues plus permuted residuals of the mean ratings. Calls of other regions show
-    which regions are confused on these faces.
+    The mean utilisation of both groups is made equal, raters are permuted between the groups, and their
+    ratings are shifted along the cues so that one group uses the region more and the strongest other region
+    less, with unchanged range (see :func:`opposed_shifts`). The cues of the test are refitted to the
+    predicted mean ratings plus permuted residuals. If the test finds a difference in another region, the two
+    regions are confused on these faces.
 
     Parameters
     ----------
     ratings : DataFrame
         rater, group, image, trait, rating.
     cues : CommonCues
-        The study's cues.
+        Cues of the study.
     pair : (str, str)
         The groups.
     size : float
-        The planted difference, in rating points per standard deviation of a cue.
+        Size of the simulated difference, in rating points per standard deviation of a cue.
     identities : Series, optional
         The person shown, by image.
     traits : list of str, optional
-        Traits of the test; all if None.
+        Traits to test; all if None.
     studies : int, default 20
-        Number of permutations; in each, every region is planted once.
+        Number of simulated studies per region.
     draws : int, default 100
-        Bootstrap draws of each test.
+        Number of bootstrap draws per test.
     seed : int, default 0
         Seed of the random number generator.
     progress : callable, optional
-        Called after each permutation.
+        Called after the studies of all regions with the same raters.
 
     Returns
     -------
     DataFrame
-        planted, region, size, called (share of studies and traits in which a difference planted in `planted`
-        is called in `region`; missing where that is the region that is used less), any_wrong (share of
-        studies in which any other region is called for any trait), studies.
+        planted (region of the simulated difference), region, size, called (proportion of studies and traits
+        with a significant difference in `region`; missing if that is the region that is used less), any_wrong
+        (proportion of studies with a significant difference in any other region for any trait), studies.
     """
     both = ratings_of_pair(ratings, pair)
     array = cues.array if traits is None else cues.array.sel({TRAIT: traits})
@@ -74,17 +74,17 @@ def confuse_regions(
     rng = np.random.default_rng(seed)
     regions = len(design.regions)
     called = np.zeros((studies, regions, len(design.traits), regions), bool)
-    shifts = opposed(PairTest(design, strata, 1).observed.directions[0], size)
+    shifts = opposed_shifts(UseTest(design, strata, 1).observed.directions[0], size)
     added: np.ndarray | float = 0.0
     if isinstance(cues.fitted, JointCues):
-        added = PairTest(design, strata, draws, seed).learning_variance(cues.relearn)
-    alike = plant(design, design.labels, -_group_differences(design))
+        added = UseTest(design, strata, draws, seed).learning_variance(cues.relearn)
+    alike = shift_utilisation(design, design.labels, -_group_differences(design))
     orders = draw_labels(design.labels, strata, studies, seed)
     for number, labels in enumerate(np.concatenate(list(orders))):
-        learnt = _learn_again(cues, design, rng)
+        learnt = _refit_cues(cues, design, rng)
         for place, shift in enumerate(shifts):
-            planted = plant(alike, labels, shift)
-            test = PairTest(replace(planted, cues=learnt), strata, draws, number)
+            planted = shift_utilisation(alike, labels, shift)
+            test = UseTest(replace(planted, cues=learnt), strata, draws, number)
             test.added = added
             called[number, place] = test.profile_differences()[1] <= ALPHA
         if progress:
@@ -101,24 +101,24 @@ def confuse_regions(
     return pd.DataFrame(rows, columns=["planted", REGION, "size", "called", "any_wrong", "studies"])
 
 
-def opposed(directions: np.ndarray, size: float) -> np.ndarray:
-    """Compute shifts of utilisation with unchanged range: one region more, the strongest other less.
+def opposed_shifts(directions: np.ndarray, size: float) -> np.ndarray:
+    """Compute shifts of utilisation that increase one region and decrease another, with unchanged range.
 
     Parameters
     ----------
     directions : ndarray of shape (trait, region)
         Direction of the utilisation that groups share.
     size : float
-        Size of the difference.
+        Increase of the utilisation of one region.
 
     Returns
     -------
-    ndarray of shape (planted region, trait, region)
-        Orthogonal to the directions.
+    ndarray of shape (increased region, trait, region)
+        Shifts, orthogonal to the directions. The strongest other region is decreased.
 
     Examples
     --------
-    >>> opposed(np.array([[0.8, 0.5, 0.1]]), 0.4)[1].tolist()
+    >>> opposed_shifts(np.array([[0.8, 0.5, 0.1]]), 0.4)[1].tolist()
     [[-0.25, 0.4, 0.0]]
     """
     traits, regions = directions.shape
@@ -134,23 +134,23 @@ def opposed(directions: np.ndarray, size: float) -> np.ndarray:
     return shifts
 
 
-def plant(design: LensDesign, labels: np.ndarray, shifts: np.ndarray) -> LensDesign:
-    """Shift ratings of two groups along cues in opposite directions.
+def shift_utilisation(design: LensDesign, labels: np.ndarray, shifts: np.ndarray) -> LensDesign:
+    """Shift the ratings of two groups along the cues in opposite directions.
 
     Parameters
     ----------
     design : LensDesign
-        The study.
+        Ratings and cues of the study.
     labels : ndarray of int, shape (rater,)
-        Groups, 0 and 1.
+        New group of each rater, 0 or 1.
     shifts : ndarray of shape (trait, region)
-        Rating points per standard deviation of a cue; half is added to the first group's utilisation, half
-        subtracted from the second group's.
+        Rating points per standard deviation of a cue. Half is added to the utilisation of the first group,
+        and half is subtracted from that of the second.
 
     Returns
     -------
     LensDesign
-        The study with these groups and ratings.
+        The study with the new groups and ratings.
     """
     signs = np.where(labels == 0, 0.5, -0.5)
     moved = []
@@ -165,14 +165,14 @@ def plant(design: LensDesign, labels: np.ndarray, shifts: np.ndarray) -> LensDes
 
 
 def _group_differences(design: LensDesign) -> np.ndarray:
-    """Return the utilisation of the first group minus that of the second: (trait, region)."""
+    """Return the utilisation of the first group minus that of the second, of shape (trait, region)."""
     members = np.stack([design.labels == group for group in (0, 1)]).astype(float)
     first, second = group_utilisation(design, members[:, None], np.ones((1, len(design.images))))[:, 0]
     return np.asarray(first - second)
 
 
-def _learn_again(cues: CommonCues, design: LensDesign, rng: np.random.Generator) -> np.ndarray:
-    """Fit cues to predictions with permuted residuals: standardised (trait, image, region)."""
+def _refit_cues(cues: CommonCues, design: LensDesign, rng: np.random.Generator) -> np.ndarray:
+    """Refit cues to predicted mean ratings plus permuted residuals, and standardise them."""
     predicted = pd.DataFrame(
         cues.fitted.predictions.T, index=cues.array[IMAGE].values, columns=cues.targets.columns
     )

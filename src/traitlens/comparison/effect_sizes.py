@@ -10,14 +10,14 @@ def hedges_g(difference: float, first: np.ndarray, second: np.ndarray) -> tuple[
     Parameters
     ----------
     difference : float
-        Difference of the groups.
+        Difference between the groups.
     first, second : ndarray
         Values of the raters of each group.
 
     Returns
     -------
     g, low, high : float
-        Hedges' g; the interval's standard error is that of Hedges and Olkin (1985), eq. 5.15.
+        Hedges' g, and its interval with the standard error of Hedges and Olkin (1985), eq. 5.15.
     """
     a, b = len(first), len(second)
     freedom = a + b - 2

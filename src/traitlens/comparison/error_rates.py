@@ -1,4 +1,4 @@
-"""Error rates of tests and coverage of intervals in simulated studies with known truth."""
+"""Error rates of tests and coverage of intervals in simulated studies whose true values are known."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, TypedDict
@@ -38,29 +38,29 @@ from traitlens.readouts.performance import (
 from traitlens.readouts.refit import Refit
 
 CONFIRMATORY = ("means", "reliability", "performance")
+"""Tests that the section "In short" of the report counts together."""
 PENALTY = 60.0
 """Ridge penalty of simulated readouts, in units of the kernel."""
 
-
 Job = tuple[StudyDesign, str, int, tuple[int, int]]
 Run = Callable[[Callable[[Any], Any], list[Any]], Iterable[Any]]
-"""Applies a function to items: `map`, or that of a pool of processes."""
+"""Function that applies a function to each item of a list: `map`, or the `map` of a pool of processes."""
 
 
-class Drawn(TypedDict):
-    """Options of tests without strata."""
+class OptionsWithoutStrata(TypedDict):
+    """Options of permutation tests that have no option `within`."""
 
     permutations: int
     seed: int
 
 
 def rating_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[str, pd.DataFrame]:
-    """Run the tests of ratings between groups.
+    """Run all tests of group differences in ratings on a simulated study.
 
     Returns
     -------
     dict of str to DataFrame
-        Tables by the name of the test.
+        Table of each test, by name.
     """
     agreement = compare_agreement(ratings, **options)
     space = compare_trait_space(ratings, **options)
@@ -70,20 +70,20 @@ def rating_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[
         "reliability": compare_reliability(ratings, splits=50, **options),
         "agreement": agreement[agreement["measure"] == "agreement"],
         "spread": agreement[agreement["measure"] == "spread"],
-        **_tastes(ratings, options),
+        **_taste_tests(ratings, options),
         "images": images,
         "interaction": images.drop_duplicates(TRAIT).assign(p_corrected=images["p_interaction"]),
         "trait_space": space,
         "similarity": space.head(1).assign(p_corrected=space["similarity_p"]),
         "missing": compare_missing(ratings, **options),
-    } | _of_common_images(ratings, lambda: {
+    } | _if_all_images_rated(ratings, lambda: {
         "performance": compare_performance(ratings, faces.kernel, PENALTY, **options),
         **_face_tests(ratings, faces, options),
     })  # fmt: skip
 
 
-def _tastes(ratings: pd.DataFrame, options: Options) -> dict[str, pd.DataFrame]:
-    """Run the tests of private taste and of specificity, with repeated ratings."""
+def _taste_tests(ratings: pd.DataFrame, options: Options) -> dict[str, pd.DataFrame]:
+    """Run the tests of private taste and specificity, after simulating repeated ratings."""
     again = 0.8 * np.random.default_rng(options["seed"]).normal(size=len(ratings))
     twice = pd.concat([ratings.assign(repeat=1), ratings.assign(repeat=2, rating=ratings[RATING] + again)])
     table = compare_taste(twice, **options)
@@ -91,7 +91,7 @@ def _tastes(ratings: pd.DataFrame, options: Options) -> dict[str, pd.DataFrame]:
 
 
 def _face_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[str, pd.DataFrame]:
-    """Run the tests of interactions with measures of faces, which are four of the features."""
+    """Run the tests of face types and of the predicted difference; measures of faces are four features."""
     identities = pd.Series(faces.kernel.images, faces.kernel.images)
     measures = pd.DataFrame(faces.features[:, :4], faces.kernel.images)
     penalties = dict.fromkeys(ratings[TRAIT].unique(), PENALTY)
@@ -109,34 +109,37 @@ def _face_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[s
 
 
 def readout_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[str, pd.DataFrame]:
-    """Run the tests of pixels, and of a variable of the raters.
+    """Run the tests of pixels, variables of raters and rater models on a simulated study.
 
     Returns
     -------
     dict of str to DataFrame
-        Tables by the name of the test; regions of faces are four sets of features, pixels random smooth maps.
+        Table of each test, by name. Regions are simulated by four sets of features, relevance maps by random
+        smooth maps.
     """
     names = ratings[RATER].drop_duplicates()
     age = dict(zip(names, np.random.default_rng(options["seed"]).normal(size=len(names)), strict=True))
     aged = ratings.assign(age=ratings[RATER].map(age))
-    drawn = Drawn(permutations=options["permutations"], seed=options["seed"])
+    drawn = OptionsWithoutStrata(permutations=options["permutations"], seed=options["seed"])
 
-    def make() -> dict[str, pd.DataFrame]:
-        """Run the tests."""
+    def run_tests() -> dict[str, pd.DataFrame]:
+        """Run the tests on a study in which every image was rated on every trait."""
         utilisation = rater_utilisation(make_design(ratings, faces.cues))
         table = compare_by_variable(aged, "age", utilisation, **drawn)
         level = table["measure"] == "level"
         return {
             "variables, mean ratings": table[level],
             "variables, utilisation": table[~level],
-            **_models(aged, utilisation, options),
-            "pixels": _compare_maps(ratings, options),
+            **_rater_model_tests(aged, utilisation, options),
+            "pixels": _pixel_test(ratings, options),
         }
 
-    return _of_common_images(ratings, make)
+    return _if_all_images_rated(ratings, run_tests)
 
 
-def _models(aged: pd.DataFrame, utilisation: pd.DataFrame, options: Options) -> dict[str, pd.DataFrame]:
+def _rater_model_tests(
+    aged: pd.DataFrame, utilisation: pd.DataFrame, options: Options
+) -> dict[str, pd.DataFrame]:
     """Run the tests of group differences that are adjusted for age."""
     table = compare_by_formula(aged, rater_outcomes(aged, utilisation), "group + age", **options)
     own = table[table["variable"] == GROUP]
@@ -147,16 +150,16 @@ def _models(aged: pd.DataFrame, utilisation: pd.DataFrame, options: Options) -> 
     }
 
 
-def _of_common_images(
-    ratings: pd.DataFrame, make: Callable[[], dict[str, pd.DataFrame]]
+def _if_all_images_rated(
+    ratings: pd.DataFrame, run_tests: Callable[[], dict[str, pd.DataFrame]]
 ) -> dict[str, pd.DataFrame]:
-    """Return tables that need every image rated on every trait; none otherwise."""
+    """Return the tables of tests that need every image rated on every trait; otherwise an empty dict."""
     rated = ratings.groupby(IMAGE)[TRAIT].nunique()
-    return make() if (rated == ratings[TRAIT].nunique()).all() else {}
+    return run_tests() if (rated == ratings[TRAIT].nunique()).all() else {}
 
 
-def _compare_maps(ratings: pd.DataFrame, options: Options) -> pd.DataFrame:
-    """Test maps of the first trait, pixel by pixel; a row with the smallest p."""
+def _pixel_test(ratings: pd.DataFrame, options: Options) -> pd.DataFrame:
+    """Test simulated maps of the first trait pixel by pixel; return a row with the smallest p value."""
     part = ratings[ratings[TRAIT] == ratings[TRAIT].iloc[0]]
     matrix = make_matrix(part)
     smooth = ndimage.gaussian_filter(
@@ -174,7 +177,7 @@ def _compare_maps(ratings: pd.DataFrame, options: Options) -> pd.DataFrame:
 
 
 SUITES = {"ratings": rating_tests, "readouts": readout_tests}
-"""Tests that are run together."""
+"""Functions that run several tests on one study."""
 
 CALIBRATED = {
     "means": ("means", "means, raters and images"),
@@ -190,7 +193,7 @@ CALIBRATED = {
     "difference": ("difference",),
     "pixels": ("pixels",),
 }
-"""Tests and intervals that are counted here, by table of `comparisons`."""
+"""Tests and intervals whose error rates are counted, by table in `comparisons`."""
 
 
 def count_errors(
@@ -201,30 +204,30 @@ def count_errors(
     suite: str = "ratings",
     run: Run = map,
 ) -> pd.DataFrame:
-    """Count false positives, findings and the coverage of intervals over simulated studies.
+    """Count false positives and true findings of tests, and the coverage of intervals, in simulated studies.
 
     Parameters
     ----------
     designs : tuple of StudyDesign
-        Studies.
+        Designs of the studies.
     studies : int, default 400
-        Studies of each design, with new faces and raters.
+        Number of studies per design, with new faces and raters.
     permutations : int, default 199
-        Permutations of each test.
+        Number of permutations per test.
     seed : int, default 0
         Seed of the random number generator.
     suite : {"ratings", "readouts"}, default "ratings"
-        Tests to make.
+        Tests to run.
     run : callable, default map
-        Applies a function to every item of a list, in any number of processes.
+        Function that applies a function to each item of a list, such as the `map` of a pool of processes.
 
     Returns
     -------
     DataFrame
         design, test, measure, rate, low, high (95 % Monte Carlo interval), studies. Measures: "false
-        positives" (any family-wise p of the test at most .05), "detected" (the same if groups differ),
-        "coverage" (95 % intervals that contain the true difference), "detectable" (the smallest difference
-        detectable with 80 % power as computed, divided by the simulated one).
+        positives" (studies with a family-wise p of at most .05), "detected" (the same if the groups differ),
+        "coverage" (95 % intervals that contain the true difference), "detectable" (the computed smallest
+        difference with 80 % power, divided by the smallest one in the simulations).
     """
     jobs = [(design, suite, permutations, (seed, study)) for design in designs for study in range(studies)]
     found: dict[tuple[str, str, str], list[float]] = {}
@@ -246,17 +249,18 @@ def count_errors(
 
 
 def run_study(job: Job) -> tuple[list[tuple[str, str, float]], list[tuple[str, float, float, float]]]:
-    """Simulate one study and run all tests.
+    """Simulate one study and run the tests of a suite.
 
     Returns
     -------
     values : list of (str, str, float)
-        Tests, measures and values from 0 to 1.
+        Test, measure ("false positives", "detected" or "coverage") and a value from 0 to 1.
     planted : list of (str, float, float, float)
-        For tests with a planted difference: name, estimate, significance, and computed detectable difference.
+        For tests of a simulated difference: name, estimate, whether it is significant, and computed
+        detectable difference.
     """
     design, suite, permutations, seed = job
-    # The seed does not depend on the design, so that designs have the same faces.
+    # The seed does not depend on the design, so that all designs have the same faces.
     rng = np.random.default_rng(seed)
     faces = Faces.draw(rng)
     ratings = draw_ratings(design, faces, rng)
@@ -294,19 +298,19 @@ def run_study(job: Job) -> tuple[list[tuple[str, str, float]], list[tuple[str, f
 
 
 def _coverage(table: pd.DataFrame, low: str, high: str, truth: float) -> float:
-    """Compute the coverage of intervals."""
+    """Return the proportion of intervals that contain the true value."""
     known = table[table[low].notna()]
     return float(((known[low] <= truth) & (truth <= known[high])).mean())
 
 
 def _compare_detectable(values: np.ndarray) -> dict[str, float]:
-    """Compare the computed detectable difference with the one that is found in 80 % of studies."""
-    estimate, found, said = values.T
+    """Divide the computed detectable difference by the difference that is found in 80 % of studies."""
+    estimate, found, computed = values.T
     n, power = len(values), float(np.clip(found.mean(), 1 / len(values), 1 - 1 / len(values)))
     spread = float(estimate.std(ddof=1))
     needed = float(estimate.mean()) + (stats.norm.ppf(0.8) - stats.norm.ppf(power)) * spread
     error = np.sqrt(power * (1 - power) / n) / stats.norm.pdf(stats.norm.ppf(power)) * spread
-    ratio = float(np.nanmean(said)) / needed
+    ratio = float(np.nanmean(computed)) / needed
     width = 1.96 * ratio * np.hypot(error, spread / np.sqrt(n)) / needed
     return {"rate": ratio, "low": ratio - width, "high": ratio + width, "studies": n}
 
@@ -323,7 +327,8 @@ PREDICTIONS = {
     "noise, 120 images, weak penalty": (120, 1, 400, 0.05, 0.0),
     "noise, 120 images, strong penalty": (120, 1, 400, 5.0, 0.0),
 }
-"""Identities, images of each, features, penalty, and weight of the features in the ratings."""
+"""Simulated studies for the errors of r and R²: number of identities, images per identity, number of
+features, penalty, and weight of the features in the ratings."""
 
 
 def count_prediction_errors(
@@ -334,18 +339,18 @@ def count_prediction_errors(
     Parameters
     ----------
     studies : int, default 400
-        Studies of each of `PREDICTIONS`, with new faces and refitted readouts.
+        Number of studies for each item of `PREDICTIONS`, with new faces and refitted readouts.
     permutations : int, default 199
-        Permutations of each test.
+        Number of permutations per test.
     seed : int, default 0
         Seed of the random number generator.
     run : callable, default map
-        Applies a function to every item of a list.
+        Function that applies a function to each item of a list, such as the `map` of a pool of processes.
 
     Returns
     -------
     DataFrame
-        As `count_errors`; tests "r" and "R²". The truth is the mean over the studies.
+        Table as of `count_errors` with the tests "r" and "R²". The mean over studies is the true value.
     """
     jobs = [(name, permutations, (seed, study)) for name in PREDICTIONS for study in range(studies)]
     found: dict[str, list[list[float]]] = {}
@@ -372,12 +377,12 @@ def run_prediction(job: tuple[str, int, tuple[int, int]]) -> list[float]:
     Parameters
     ----------
     job : tuple
-        Name of `PREDICTIONS`, permutations and seed.
+        Name of an item of `PREDICTIONS`, number of permutations, and seed.
 
     Returns
     -------
     list of float
-        r with its interval, R² with its interval, p of r (nan where ratings depend on features).
+        r and its interval, R² and its interval, and p of r (NaN if ratings depend on the features).
     """
     name, permutations, seed = job
     identities, each, number, penalty, weight = PREDICTIONS[name]
@@ -406,13 +411,13 @@ def monte_carlo(values: list[float]) -> dict[str, float]:
     Parameters
     ----------
     values : list of float
-        From 0 to 1, a value for each study.
+        A value from 0 to 1 for each study.
 
     Returns
     -------
     dict of str to float
-        rate, low, high, studies. Of zeros and ones the interval is that of Clopper and Pearson (1934); of
-        shares within a study it is the normal one of their mean.
+        rate, low, high, studies. If all values are 0 or 1, the interval is that of Clopper and Pearson
+        (1934), otherwise the normal interval of a mean.
     """
     rates = np.array(values)
     n, rate = len(rates), float(rates.mean())

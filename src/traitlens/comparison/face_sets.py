@@ -1,4 +1,4 @@
-"""Sets of faces on which differences in cue utilisation are planted: drawn, synthetic, or a study's own."""
+"""Sets of faces for simulations of differences in cue utilisation: drawn, synthetic, or those of a study."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from traitlens.columns import GROUP, TRAIT
-from traitlens.comparison.planted_faces import PAIRS, REGIONS, PlantedFaces, common_cues
+from traitlens.comparison.planted_faces import PAIRS, REGIONS, PlantedFaces, cues_from_means
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.study.simulated_raters import TRAITS, make_part_weights
 
 _FEATURES = 4
+"""Number of informative features per region of synthetic faces."""
 
 
 def drawn_faces(
@@ -21,31 +22,31 @@ def drawn_faces(
     parts: pd.DataFrame,
     traits: Sequence[str] = TRAITS,
 ) -> PlantedFaces:
-    """Return drawn faces, whose parts have known scores.
+    """Make a set of drawn faces, whose parts have known scores on each trait.
 
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
-        (image, image), one for each region.
+        One kernel of shape (image, image) per region.
     folds : ndarray of int, shape (image,)
-        Folds by identity.
+        Fold of each image; images of an identity are in the same fold.
     identities : ndarray of shape (image,)
         The person shown in each image.
     parts : DataFrame
-        Score of each part (columns, named as regions) of each image, as the simulated study wrote it.
+        Score of each part (columns, named as regions) of each image, as written by the simulated study.
     traits : sequence of str
-        Traits of the simulator.
+        Traits.
 
     Returns
     -------
     PlantedFaces
-        Raters weigh parts as :func:`traitlens.study.simulated_raters.make_part_weights` says.
+        Faces with the weights of :func:`traitlens.study.simulated_raters.make_part_weights`.
     """
     regions = _regions(kernels)
     scores = parts.reindex(columns=list(regions), fill_value=0.0).to_numpy(float)
 
     def weigh(effect: float) -> np.ndarray:
-        """Return the weights of both groups: (group, trait, region)."""
+        """Return the weights of both groups, an array of shape (group, trait, region)."""
         table = make_part_weights(traits, list(parts.columns), effect)
         wide = table.pivot_table(index=[GROUP, TRAIT], columns="part", values="weight", sort=False)
         wide = wide.reindex(columns=list(regions), fill_value=0.0)
@@ -72,29 +73,29 @@ def faces_of_cues(
     targets: pd.DataFrame,
     pairs: Sequence[tuple[str, str] | None] = PAIRS,
 ) -> PlantedFaces:
-    """Return real faces, with the cues of their real ratings as ground truth.
+    """Make a set of real faces, with the cues of their mean ratings as true scores.
 
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
-        (image, image), one for each region.
+        One kernel of shape (image, image) per region.
     folds : ndarray of int, shape (image,)
-        Folds by identity.
+        Fold of each image; images of an identity are in the same fold.
     identities : ndarray of shape (image,)
         The person shown in each image.
     targets : DataFrame
         Mean rating of each image on each trait (columns).
     pairs : sequence of (str, str) or None
-        The two regions in which groups differ, by trait (repeated cyclically); None for no difference.
+        The two regions in which groups differ, for each trait (repeated cyclically); None for no difference.
 
     Returns
     -------
     PlantedFaces
-        Faces whose regions have the cues of the real ratings.
+        Faces whose true scores are the standardised cues.
     """
     regions = _regions(kernels)
     values = targets.to_numpy(float).T
-    cues = common_cues(kernels, folds, identities, values, list(targets)).array.to_numpy()
+    cues = cues_from_means(kernels, folds, identities, values, list(targets)).array.to_numpy()
     spread = cues.std(axis=1)
     weights = _unit(spread)
     scores = (cues - cues.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)[:, None]
@@ -121,29 +122,29 @@ def faces_of_cues(
 def synthetic_faces(
     images: int = 80, traits: int = 3, regions: Sequence[str] = REGIONS, seed: int = 0
 ) -> PlantedFaces:
-    """Return faces with random features, for fast planning.
+    """Make a set of faces with random features, for fast estimates of power.
 
     Parameters
     ----------
     images : int, default 80
-        Faces, one identity each.
+        Number of faces; each is a different person.
     traits : int, default 3
-        Traits.
+        Number of traits.
     regions : sequence of str
-        Regions, which carry equally much of each trait.
+        Regions, which have equal weight for each trait.
     seed : int, default 0
         Seed of the random number generator.
 
     Returns
     -------
     PlantedFaces
-        Faces with as many informative as uninformative features in each region.
+        Faces with four informative and four uninformative features per region.
 
     Examples
     --------
     >>> from traitlens.comparison.planted_faces import Condition
     >>> faces = synthetic_faces(images=40)
-    >>> faces.study(Condition("small", (3, 4)), seed=1)[0].cues.shape
+    >>> faces.simulate_study(Condition("small", (3, 4)), seed=1)[0].cues.shape
     (3, 40, 8)
     """
     rng = np.random.default_rng([seed, 1])
@@ -170,7 +171,7 @@ def synthetic_faces(
 
 
 def _regions(kernels: Mapping[FeatureSpace, np.ndarray]) -> tuple[str, ...]:
-    """Return the names of the kernels' regions, in the order of the cues."""
+    """Return the names of the regions of the kernels, each once, in the order of the cues."""
     return tuple(dict.fromkeys(space.region for space in kernels))
 
 

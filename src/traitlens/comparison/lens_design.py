@@ -1,4 +1,4 @@
-"""Ratings of single raters and cues of the same images, as arrays for regressions."""
+"""Arrays for cue utilisation: the ratings of each rater, and the cues of the same images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ from traitlens.problems import Problem, TraitlensError
 CUE = "cue"
 
 DRAWS_AT_ONCE = 250
-"""Number of bootstrap draws in a batch."""
+"""Number of bootstrap draws that are computed at once."""
 
 _DENSE = 0.2
-"""Proportion of judgements above which ratings are stored densely."""
+"""Share of ratings that are not missing above which dense matrices are used."""
 
 
 @dataclass(frozen=True)
 class TraitRatings:
-    """Ratings of one trait as matrices, rows of raters and columns of images.
+    """Ratings of one trait as matrices of raters by images.
 
     Parameters
     ----------
     seen : ndarray or csr_matrix of shape (rater, image)
-        1 where a rater rated an image, else 0.
+        1 where a rater rated an image, otherwise 0.
     ratings : ndarray or csr_matrix of shape (rater, image)
-        Ratings, less the mean of all ratings of the trait; 0 where there is none. Repeats are averaged.
+        Ratings minus the mean of all ratings of the trait; 0 if missing. Repeated ratings are averaged.
     """
 
     seen: np.ndarray | csr_matrix
@@ -39,7 +39,7 @@ class TraitRatings:
 
     @cached_property
     def patterns(self) -> tuple[np.ndarray | csr_matrix, np.ndarray | csr_matrix]:
-        """Distinct sets of rated images, (pattern, image), and each rater's set, (rater, pattern)."""
+        """Distinct sets of rated images, (pattern, image), and the set of each rater, (rater, pattern)."""
         number = self.seen.shape[0]
         if isinstance(self.seen, csr_matrix):
             return self.seen, identity(number, format="csr")
@@ -52,7 +52,7 @@ class TraitRatings:
 
     @property
     def n_images(self) -> np.ndarray:
-        """Number of images that each rater rated: (rater,)."""
+        """Number of images that each rater rated."""
         return np.asarray(self.seen.sum(axis=1)).ravel()
 
 
@@ -67,7 +67,7 @@ class LensDesign:
     groups : tuple of str
         Groups of raters.
     labels : ndarray of int, shape (rater,)
-        Place of each rater's group in `groups`.
+        Index in `groups` of each rater's group.
     cues : ndarray of shape (trait, image, region)
         Cues with mean 0 and standard deviation 1 over the rated images of a trait; 0 for images that nobody
         rated on the trait, and for a cue that does not vary.
@@ -102,9 +102,9 @@ def make_design(
     Parameters
     ----------
     ratings : DataFrame
-        rater, group, image, trait, rating. Repeats of a rater are averaged.
+        rater, group, image, trait, rating. Repeated ratings are averaged.
     cues : DataArray (trait, image, region)
-        Rating points, from a readout of all raters together; see :func:`cue_array`.
+        Cues in rating points, from a readout of all raters together; see :func:`cue_array`.
     identities : Series, optional
         The person shown, by image. Each image is a separate person if None.
     groups : tuple of str, optional
@@ -118,7 +118,7 @@ def make_design(
     Raises
     ------
     TraitlensError
-        If ratings are averages, if a rater belongs to two groups, or if a rated image lacks a cue.
+        If the ratings have no raters, a rater belongs to two groups, or a rated image has no cue.
     """
     if RATER not in ratings:
         problem = "ratings are averages without raters"
@@ -137,12 +137,14 @@ def make_design(
         column = images.get_indexer(part[IMAGE])
         without = (column < 0) | missing[place, column]
         problems += [
-            Problem(f"image {image!r} was rated on {trait!r} but has no cue", "compute its features")
+            Problem(
+                f"image {image!r} was rated on {trait!r} but has no cue", "compute the cues of all images"
+            )
             for image in sorted(set(part[IMAGE][without]))
         ]
         row, shape = raters.get_indexer(part[RATER]), (len(raters), len(images))
         if not without.any():
-            matrices.append(_matrices(row, column, part[RATING].to_numpy(float), shape))
+            matrices.append(_make_matrices(row, column, part[RATING].to_numpy(float), shape))
     if problems:
         raise TraitlensError(problems)
     shown = images if identities is None else identities.reindex(images)
@@ -177,10 +179,10 @@ def cue_array(cues: pd.DataFrame) -> xr.DataArray:
     return array.sel({REGION: pd.unique(cues[REGION])}).transpose(TRAIT, IMAGE, REGION)
 
 
-def _matrices(
+def _make_matrices(
     row: np.ndarray, column: np.ndarray, values: np.ndarray, shape: tuple[int, int]
 ) -> TraitRatings:
-    """Return the matrices of one trait, sparse if there are few judgements."""
+    """Return the matrices of one trait, which are sparse if most ratings are missing."""
     centred = values - values.mean()
     seen = csr_matrix((np.ones(len(row)), (row, column)), shape)
     ratings = csr_matrix((centred, (row, column)), shape)
@@ -190,7 +192,7 @@ def _matrices(
 
 
 def standardise(cues: np.ndarray, ratings: Sequence[TraitRatings]) -> tuple[np.ndarray, np.ndarray]:
-    """Standardise cues over the images of each trait that were rated.
+    """Standardise the cues of each trait over the images that were rated on the trait.
 
     Parameters
     ----------
@@ -202,10 +204,9 @@ def standardise(cues: np.ndarray, ratings: Sequence[TraitRatings]) -> tuple[np.n
     Returns
     -------
     cues : ndarray of shape (trait, image, region)
-        Mean 0 and standard deviation 1; 0 where an image was not rated.
+        Cues with mean 0 and standard deviation 1; 0 where an image was not rated.
     scales : ndarray of shape (trait, region)
-        Standard deviations, in rating points. A cue of less than a millionth of the largest counts as
-        constant.
+        Standard deviations of the cues, in rating points; 0 if less than a millionth of the largest.
     """
     standard = np.zeros_like(cues)
     scales = np.zeros((cues.shape[0], cues.shape[2]))

@@ -1,4 +1,4 @@
-"""The lens-model equation: agreement of single raters with mean ratings, and its parts."""
+"""The lens-model equation: decomposition of the correlation of each rater with a criterion."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from traitlens.comparison.utilisation import least_images
 
 
 def lens_model_equation(design: LensDesign, criterion: pd.DataFrame, name: str = "criterion") -> pd.DataFrame:
-    r"""Decompose each rater's achievement: the correlation of the ratings with a criterion.
+    r"""Decompose the achievement of each rater, which is the correlation of the ratings with a criterion.
 
     :math:`r_a = G R_e R_s + C \sqrt{1 - R_e^2} \sqrt{1 - R_s^2}` (Hammond, Hursch and Todd 1964), computed on
     the images that the rater rated.
@@ -18,9 +18,9 @@ def lens_model_equation(design: LensDesign, criterion: pd.DataFrame, name: str =
     Parameters
     ----------
     design : LensDesign
-        The study.
+        Ratings and cues of the study.
     criterion : DataFrame
-        image, trait, and the criterion in the column `rating`, such as self-reports of the persons shown, or
+        image, trait, and the criterion in the column `rating`, such as self-reports of the persons shown or
         the mean ratings of another group.
     name : str, default "criterion"
         Name of the criterion.
@@ -58,12 +58,12 @@ def lens_model_equation(design: LensDesign, criterion: pd.DataFrame, name: str =
 
 
 def summarise_achievement(design: LensDesign, ratings: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate the agreement of single raters with the mean ratings of every other group, and its parts.
+    """Tabulate the lens-model equation by group, with the mean ratings of each other group as criterion.
 
     Parameters
     ----------
     design : LensDesign
-        The study.
+        Ratings and cues of the study.
     ratings : DataFrame
         group, image, trait, rating.
 
@@ -88,13 +88,13 @@ def summarise_achievement(design: LensDesign, ratings: pd.DataFrame) -> pd.DataF
 def _decompose(
     trait: TraitRatings, cues: np.ndarray, criterion: np.ndarray, known: np.ndarray
 ) -> pd.DataFrame:
-    """Compute the terms of the lens-model equation for every rater of one trait."""
+    """Compute the terms of the lens-model equation for every rater, for one trait."""
     seen = np.asarray(trait.seen.todense() if isinstance(trait.seen, csr_matrix) else trait.seen) * known
     dense = trait.ratings.todense() if isinstance(trait.ratings, csr_matrix) else trait.ratings
     ratings = np.asarray(dense) * known
     count = np.maximum(seen.sum(axis=1), 1)
     centred = criterion - criterion[known].mean()
-    # Cues and criterion: sums of products over each rater's images, centred by rater.
+    # Sums of products of cues and criterion over the images of each rater, centred by rater.
     columns = np.column_stack([cues, centred])
     sums = seen @ columns
     grams = np.einsum("ri,ij,ik->rjk", seen, columns, columns, optimize=True)

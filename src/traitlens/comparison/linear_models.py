@@ -1,4 +1,4 @@
-"""Linear models of values of raters: robust standard errors and permutation of residuals."""
+"""Linear models of measures of raters, with robust standard errors and permutation of residuals."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ from functools import cached_property
 import numpy as np
 
 MOST_ELEMENTS = 2_000_000
-"""Number of values that are permuted at once."""
+"""Maximum number of values that are permuted at once."""
 
 
 @dataclass(frozen=True)
 class Rearrangement:
-    """Rearrangement of residuals under the null hypothesis.
+    """How residuals are rearranged under the null hypothesis: permuted within strata, or signs flipped.
 
     Parameters
     ----------
     strata : ndarray of int, shape (rater,)
-        Residuals are permuted within these.
+        Stratum of each rater; residuals are permuted within strata.
     clusters : ndarray of int, shape (rater,), optional
-        If given, signs of residuals are flipped for whole clusters, and residuals are not permuted.
+        Cluster of each rater. If given, the signs of the residuals of whole clusters are flipped instead.
     number : int
         Number of random rearrangements.
     seed : int
@@ -33,14 +33,14 @@ class Rearrangement:
 
     @property
     def smallest_p(self) -> float:
-        """Smallest p value: with few clusters there are few distinct patterns of signs."""
+        """Smallest possible p value, which is large with few clusters."""
         possible = 1 / (self.number + 1)
         if self.clusters is None:
             return possible
         return max(possible, 2.0 ** (1 - min(len(np.unique(self.clusters)), 60)))
 
     def draw(self, block: int) -> Iterator[np.ndarray]:
-        """Yield blocks of random keys of raters, or of signs: (rearrangement, rater)."""
+        """Yield blocks of random sort keys or signs, arrays of shape (rearrangement, rater)."""
         rng = np.random.default_rng(self.seed)
         raters = len(self.strata)
         for start in range(0, self.number, block):
@@ -52,24 +52,25 @@ class Rearrangement:
                 yield signs[:, self.clusters]
 
     def places(self, drawn: np.ndarray, members: np.ndarray) -> np.ndarray:
-        """Return the index of the member whose residual each member gets: (rearrangement, member)."""
+        """Return for each rearrangement and member the index of the member whose residual it gets."""
         strata, own = self.strata[members], drawn[:, members]
         places = np.empty(own.shape, int)
-        # Sorted by their random keys within each stratum: the same order for every trait.
+        # Sorting by random keys within strata gives raters the same order for every trait.
         places[:, np.argsort(strata, kind="stable")] = np.lexsort((own, np.broadcast_to(strata, own.shape)))
         return places
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """One linear combination of the coefficients of a model.
+    """A linear combination of the coefficients of a model.
 
     Parameters
     ----------
     weights : ndarray of shape (rater,)
-        Weights of the values; the estimate is their sum of products.
+        Weights of the values of the raters, whose weighted sum is the estimate.
     adjusted : ndarray of shape (rater,)
-        The same, each cluster's multiplied by the inverse root of one less its leverage.
+        Weights for the standard error: those of each cluster are multiplied by the inverse square root of one
+        minus the leverage.
     freedom : float
         Degrees of freedom of the variance (Satterthwaite).
     """
@@ -80,14 +81,14 @@ class Contrast:
 
 
 class LinearModel:
-    """Least squares with standard errors that allow unequal variances, or dependence within clusters.
+    """Least-squares model with standard errors that allow unequal variances or dependence within clusters.
 
     Parameters
     ----------
     design : ndarray of shape (rater, column)
         Design matrix; columns may be collinear.
     clusters : ndarray of int, shape (rater,), optional
-        Clusters of raters; each rater alone if None.
+        Cluster of each rater; if None, each rater is a separate cluster.
 
     Notes
     -----
@@ -116,17 +117,17 @@ class LinearModel:
         return np.split(order, np.cumsum(np.bincount(self.clusters))[:-1])
 
     def contrast(self, combination: np.ndarray) -> Contrast | None:
-        """Return the weights of a linear combination of coefficients.
+        """Return the contrast of a linear combination of coefficients.
 
         Parameters
         ----------
         combination : ndarray of shape (column,)
-            Its coefficients.
+            Weights of the coefficients.
 
         Returns
         -------
         Contrast or None
-            None if the design does not determine it.
+            None if the combination cannot be estimated with this design.
         """
         missed = combination - self._rows.T @ (self._rows @ combination)
         if np.abs(missed).max() > 1e-6 * np.abs(combination).max() or not np.abs(combination).max() > 0:
@@ -146,12 +147,12 @@ class LinearModel:
         return Contrast(weights, adjusted, float(max(freedom, 1.0)))
 
     def estimate(self, contrast: Contrast, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return estimates and standard errors.
+        """Estimate a contrast, with standard errors.
 
         Parameters
         ----------
         contrast : Contrast
-            Of :meth:`contrast`.
+            Contrast from :meth:`contrast`.
         values : ndarray of shape (..., rater, cell)
             Values of the raters.
 
@@ -169,46 +170,33 @@ class LinearModel:
         return estimate, np.sqrt((parts**2).sum(axis=-2))
 
     def residuals(self, values: np.ndarray) -> np.ndarray:
-        """Return the residuals of values: (rater, cell)."""
+        """Return the residuals of values of shape (rater, cell)."""
         return np.asarray(values - self.basis @ (self.basis.T @ values))
 
     def restricted_residuals(self, contrast: Contrast, values: np.ndarray) -> np.ndarray:
-        """Return residuals of the model in which a contrast is zero.
-
-        Parameters
-        ----------
-        contrast : Contrast
-            Of :meth:`contrast`.
-        values : ndarray of shape (rater, cell)
-            Values.
-
-        Returns
-        -------
-        ndarray of shape (rater, cell)
-            Residuals.
-        """
+        """Return the residuals of values of shape (rater, cell) in the model without a contrast."""
         w = contrast.weights[:, None]
         return self.residuals(values) + w * (w.T @ values) / float((w**2).sum())
 
     def residual_deviation(self, values: np.ndarray) -> np.ndarray:
-        """Return the standard deviation of the residuals: (cell,)."""
+        """Return the standard deviation of the residuals of each column."""
         return np.sqrt((self.residuals(values) ** 2).sum(axis=0) / max(self.freedom, 1))
 
 
 @dataclass(frozen=True)
 class ModelCells:
-    """Values of raters, and their model.
+    """Values of some raters, with a linear model and the contrasts to test.
 
     Parameters
     ----------
     members : ndarray of int, shape (member,)
-        Places of the raters.
+        Indices of the raters.
     values : ndarray of shape (member, cell)
-        Their values.
+        Values of the raters.
     model : LinearModel
-        The model of these raters.
+        Model of the raters.
     contrasts : list of Contrast
-        The contrast.
+        Contrasts to test.
     """
 
     members: np.ndarray
@@ -218,27 +206,27 @@ class ModelCells:
 
 
 def studentized(estimate: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Return estimates over standard errors, 0 where an error is 0."""
+    """Divide estimates by their standard errors; 0 where an error is 0."""
     ratio: np.ndarray = np.where(error > 0, estimate / np.where(error > 0, error, 1), 0)
     return ratio
 
 
 def permute_residuals(blocks: list[ModelCells], how: Rearrangement) -> list[np.ndarray]:
-    """Compute t under rearranged residuals (Freedman and Lane 1983; Winkler et al. 2014).
+    """Compute t of contrasts after rearranging residuals (Freedman and Lane 1983; Winkler et al. 2014).
 
-    For each contrast, residuals of the model in which it is zero are rearranged.
+    For each contrast, the residuals of the model in which the contrast is zero are rearranged.
 
     Parameters
     ----------
     blocks : list of ModelCells
-        Cells, trait by trait; each rearrangement is the same for all of them.
+        Values and models, such as one per trait. All blocks have the same rearrangements of raters.
     how : Rearrangement
-        Rearrangement of residuals.
+        How residuals are rearranged.
 
     Returns
     -------
     list of ndarray of shape (rearrangement, contrast, cell)
-        Statistics of each block.
+        t of each block.
     """
     largest = max((one.values.size for one in blocks), default=1)
     rows: list[list[np.ndarray]] = [
@@ -247,17 +235,17 @@ def permute_residuals(blocks: list[ModelCells], how: Rearrangement) -> list[np.n
     for drawn in how.draw(max(1, MOST_ELEMENTS // largest)):
         for place, one in enumerate(blocks):
             if how.clusters is None:
-                rows[place].append(_permuted(one, how.places(drawn, one.members)))
+                rows[place].append(_t_of_permuted_residuals(one, how.places(drawn, one.members)))
             else:
-                rows[place].append(_flipped(one, drawn[:, one.members]))
+                rows[place].append(_t_of_flipped_residuals(one, drawn[:, one.members]))
     return [np.concatenate(parts) for parts in rows]
 
 
-def _permuted(one: ModelCells, places: np.ndarray) -> np.ndarray:
-    """Return t of permuted residuals: (permutation, contrast, cell).
+def _t_of_permuted_residuals(one: ModelCells, places: np.ndarray) -> np.ndarray:
+    """Return t after permuting residuals, an array of shape (permutation, contrast, cell).
 
-    Residuals without a contrast are those of the whole model plus its weights times a number, so that all
-    contrasts share one permutation of the former.
+    The residuals of the model without a contrast are those of the full model plus a multiple of the weights
+    of the contrast. The residuals of the full model are therefore permuted once for all contrasts.
     """
     basis, weights = one.model.basis, np.stack([contrast.weights for contrast in one.contrasts])
     square = np.stack([contrast.adjusted for contrast in one.contrasts]) ** 2
@@ -273,8 +261,8 @@ def _permuted(one: ModelCells, places: np.ndarray) -> np.ndarray:
     return studentized(estimate, np.sqrt(np.maximum(variance, 0)))
 
 
-def _flipped(one: ModelCells, signs: np.ndarray) -> np.ndarray:
-    """Return t of residuals whose signs were changed by cluster: (rearrangement, contrast, cell)."""
+def _t_of_flipped_residuals(one: ModelCells, signs: np.ndarray) -> np.ndarray:
+    """Return t after flipping signs of residuals, an array of shape (rearrangement, contrast, cell)."""
     found = []
     for contrast in one.contrasts:
         residuals = one.model.restricted_residuals(contrast, one.values)

@@ -1,4 +1,4 @@
-"""Choice of a common ridge penalty for all groups."""
+"""Choice of the ridge penalty of each trait that is used for all groups."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from traitlens.readouts.inner_cv import choose
 from traitlens.readouts.kernels import kernel_factors
 from traitlens.readouts.ridge import PENALTIES, columns_by_images
 
-_ONLY: FeatureSpace = None  # type: ignore[assignment]  # the name of a kernel that stands alone
+_ONLY: FeatureSpace = None  # type: ignore[assignment]  # Key of a single kernel in a mapping of kernels.
 
 
 def choose_common_penalties(
@@ -20,14 +20,14 @@ def choose_common_penalties(
 ) -> dict[str, float]:
     """Choose the penalty of each trait from the mean ratings of all raters.
 
-    The choice does not depend on groups, so permutations of raters have the same penalty.
+    The choice does not depend on groups, so it is the same in all permutations of raters.
 
     Parameters
     ----------
     ratings : DataFrame
         rater, image, trait, rating.
     kernel : FeatureKernel
-        Kernel and folds.
+        Features and folds.
     identities : ndarray of shape (image,)
         The person shown in each image.
     seed : int, default 0
@@ -36,8 +36,8 @@ def choose_common_penalties(
     Returns
     -------
     dict of str to float
-        By trait: the median over folds of what the inner folds choose for all traits together, in units of
-        the kernel.
+        Penalty of each trait in units of the kernel: the median over folds of the penalty that the inner
+        folds choose for all traits together.
     """
     targets = make_targets(ratings.assign(**{GROUP: "all"}))
     wide = targets.pivot_table(index=IMAGE, columns=TRAIT, values=RATING, observed=True)
@@ -48,7 +48,10 @@ def choose_common_penalties(
             training = np.flatnonzero((kernel.folds != fold) & rated)
             if len(np.unique(identities[training])) < 2:
                 raise TraitlensError(
-                    Problem(f"{wide.columns[columns[0]]!r}: fewer than two identities outside fold {fold}")
+                    Problem(
+                        f"{wide.columns[columns[0]]!r} has fewer than two identities outside fold {fold}",
+                        "leave out the trait, or use fewer folds",
+                    )
                 )
             # If all images have equal features, the factor is 0 and any penalty gives the same fit.
             factor = kernel_factors({_ONLY: kernel.values}, training, {})[_ONLY] or 1.0

@@ -1,4 +1,4 @@
-"""Permutation of raters' labels: strata, labellings, and p values with family-wise control."""
+"""Permutation tests over raters: strata, permuted labels, and p values with family-wise control."""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -15,11 +15,11 @@ from traitlens.ratings.rating_matrix import find_blocks
 def find_strata(
     ratings: pd.DataFrame, raters: pd.Index, labels: np.ndarray, within: Sequence[str] = ()
 ) -> np.ndarray:
-    """Find strata of raters within which labels may be permuted: raters with the same task.
+    """Find the strata within which the labels of raters may be permuted: raters with the same task.
 
-    Raters who rated exactly the same images on the same traits form a stratum if both groups are among them;
-    otherwise all raters linked by shared images and traits do. If each rater rated one trait, labels are
-    permuted within traits; if sets of images differ, within sets.
+    Raters who rated exactly the same images on the same traits form a stratum if they include both groups;
+    otherwise the stratum consists of all raters who are linked by common images and traits. Therefore labels
+    are permuted within traits if each rater rated one trait, and within sets of images if there are several.
 
     Parameters
     ----------
@@ -28,10 +28,10 @@ def find_strata(
     raters : Index
         Raters, in the order of the result.
     labels : ndarray of int, shape (rater,)
-        Their groups.
+        Group of each rater.
     within : sequence of str
-        Columns that hold one value for each rater, such as gender or site: labels are permuted among raters
-        with equal values only. Raters without a value form a stratum of their own.
+        Columns with one value for each rater, such as gender or site. Labels are permuted only among raters
+        with equal values; raters without a value form separate strata.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def find_strata(
     given = np.zeros(len(raters), int)
     for column in within:
         values = _value_of_raters(ratings, raters, column)
-        codes, kinds = pd.factorize(values)  # -1 for missing values
+        codes, kinds = pd.factorize(values)  # Missing values have the code -1.
         given = given * (len(kinds) + 1) + codes + 1
     groups = np.unique(labels)
     strata = np.zeros((len(raters), 3), int)
@@ -70,41 +70,41 @@ def find_strata(
         raise TraitlensError(
             Problem(
                 f"no raters of two groups have the same {', '.join(within)}",
-                "name fewer columns in within, in the section comparison",
+                'name fewer columns in "within", section [comparison] of study.toml',
             )
         )
     return found
 
 
 def _value_of_raters(ratings: pd.DataFrame, raters: pd.Index, column: str) -> pd.Series:
-    """Return the one value that each rater has in a column."""
+    """Return the value of each rater in a column that has one value per rater."""
     if column not in ratings:
         raise unknown_choice("column of the ratings", column, ratings.columns)
     values = ratings[[RATER, column]].dropna().drop_duplicates().set_index(RATER)[column]
     twice = values.index[values.index.duplicated()].unique()
     if len(twice):
         raise TraitlensError(
-            [Problem(f"rater {rater!r} has several values of {column!r}", "give one") for rater in twice]
+            [Problem(f"rater {one!r} has several values of {column!r}", "enter one value") for one in twice]
         )
     return values.reindex(raters)
 
 
 def covariates_of_raters(ratings: pd.DataFrame, raters: pd.Index, columns: Sequence[str]) -> np.ndarray:
-    """Return numeric covariates by rater.
+    """Return the numeric covariates of each rater, centred.
 
     Parameters
     ----------
     ratings : DataFrame
-        rater and the columns.
+        rater and the covariates.
     raters : Index
         Raters, in the order of the result.
     columns : sequence of str
-        Columns of numbers such as age: one value for each rater.
+        Numeric columns with one value for each rater, such as age.
 
     Returns
     -------
     ndarray of shape (rater, covariate)
-        The values, centred; a missing value counts as the mean.
+        Centred values; a missing value is replaced by the mean.
 
     Raises
     ------
@@ -116,26 +116,26 @@ def covariates_of_raters(ratings: pd.DataFrame, raters: pd.Index, columns: Seque
         own = _value_of_raters(ratings, raters, column)
         if not pd.api.types.is_numeric_dtype(own):
             raise TraitlensError(
-                Problem(f"covariate {column!r} is not a number", "name it in within", column=column)
+                Problem(f"covariate {column!r} is not numeric", 'name it in "within" instead', column=column)
             )
         values[:, place] = (own - own.mean()).fillna(0)
     return values
 
 
 def count_labellings(labels: np.ndarray, strata: np.ndarray) -> int:
-    """Return the number of distinct labellings by permutation within strata.
+    """Count the distinct labellings that permutation within strata can give.
 
     Parameters
     ----------
     labels : ndarray of shape (rater,)
         Group numbers or scores.
     strata : ndarray of int, shape (rater,)
-        Strata.
+        Stratum of each rater.
 
     Returns
     -------
     int
-        Their number, the observed labelling among them.
+        Number of labellings, including the observed one.
 
     Examples
     --------
@@ -155,17 +155,18 @@ def smallest_p(labels: np.ndarray, strata: np.ndarray, permutations: int) -> flo
     Parameters
     ----------
     labels : ndarray of int, shape (rater,)
-        Groups.
+        Group of each rater.
     strata : ndarray of int, shape (rater,)
-        Strata.
+        Stratum of each rater.
     permutations : int
-        Number of permutations; all are used if there are fewer.
+        Number of permutations; if there are fewer distinct labellings, each is used once.
 
     Returns
     -------
     float
-        If all labellings are used, the share of the observed one and of its mirror image, which has the same
-        absolute difference if groups are equally large in every stratum.
+        1 / (permutations + 1); or, if all labellings are used, the share of labellings with the observed
+        absolute difference: the observed one, and its mirror image if groups have the same size in every
+        stratum.
 
     Examples
     --------
@@ -180,8 +181,8 @@ def smallest_p(labels: np.ndarray, strata: np.ndarray, permutations: int) -> flo
     return min(1.0, (1 + mirrored) / total)
 
 
-def _arrangements(values: np.ndarray) -> np.ndarray:
-    """Return all distinct orders of values."""
+def _distinct_orders(values: np.ndarray) -> np.ndarray:
+    """Return all distinct orders of the values of an array, one per row."""
     kinds, counts = np.unique(values, return_counts=True)
     rows = np.full((1, len(values)), -1)
     for kind, count in enumerate(counts):
@@ -201,7 +202,7 @@ def _all_labellings(labels: np.ndarray, strata: np.ndarray) -> np.ndarray:
     rows = labels[None].copy()
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
-        own = _arrangements(labels[members])
+        own = _distinct_orders(labels[members])
         rows = np.repeat(rows, len(own), axis=0)
         rows[:, members] = np.tile(own, (len(rows) // len(own), 1))
     return rows[(rows != labels).any(axis=1)]
@@ -210,21 +211,21 @@ def _all_labellings(labels: np.ndarray, strata: np.ndarray) -> np.ndarray:
 def draw_labels(
     labels: np.ndarray, strata: np.ndarray, permutations: int, seed: int, block: int = 500
 ) -> Iterator[np.ndarray]:
-    """Permute labels (or scores) of raters within strata, block by block.
+    """Yield blocks of permuted labels (or scores) of raters; labels are permuted within strata.
 
     Parameters
     ----------
     labels : ndarray of shape (rater,)
         Group numbers or scores.
     strata : ndarray of int, shape (rater,)
-        Labels are permuted within these.
+        Stratum of each rater.
     permutations : int
-        Number of random permutations. If there are no more distinct labellings, each one except the observed
-        is used once, so that p is exact.
+        Number of random permutations. If there are no more distinct labellings than that, each one except the
+        observed labelling is used once, so that p is exact.
     seed : int
-        Seed; labels depend on it only.
+        Seed of the random number generator.
     block : int, default 500
-        Number of permutations at a time.
+        Number of permutations per block.
 
     Yields
     ------
@@ -249,16 +250,16 @@ def draw_labels(
 def center(observed: np.ndarray, permuted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Centre statistics on their mean under permutation.
 
-    Differences of reliability or of prediction depend on the numbers of raters: under no difference their
-    expectation is not zero where these are unequal. The mean is over all labellings, the observed one
-    among them, so the test remains exact.
+    If groups have different numbers of raters, the expected difference of reliability or performance is not
+    zero under the null hypothesis. The mean is taken over all labellings including the observed one, so that
+    the test remains exact.
 
     Parameters
     ----------
     observed : ndarray of shape (test,)
-        Statistics.
+        Observed statistics.
     permuted : ndarray of shape (permutation, test)
-        The same under permuted labels.
+        Statistics under permuted labels.
 
     Returns
     -------
@@ -275,9 +276,9 @@ def permutation_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     observed : ndarray of shape (test,)
-        Statistics, centred on zero under no difference.
+        Observed statistics, which are zero on average under the null hypothesis.
     permuted : ndarray of shape (permutation, test)
-        The same under permutation.
+        Statistics under permuted labels.
 
     Returns
     -------
@@ -290,7 +291,7 @@ def permutation_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
 
 
 LARGEST = 1e100
-"""Statistics are cut here: where raters do not vary within groups, their squares would overflow."""
+"""Largest absolute statistic; the squares of larger ones, of raters without variance, would overflow."""
 
 
 def familywise_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
@@ -299,19 +300,19 @@ def familywise_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     observed : ndarray of shape (test,)
-        Statistics.
+        Observed statistics.
     permuted : ndarray of shape (permutation, test)
-        The same under permutation.
+        Statistics under permuted labels.
 
     Returns
     -------
     ndarray of shape (test,)
-        Corrected p values; a test without variance gets 1.
+        Corrected p values; 1 for a test without variance.
 
     Notes
     -----
-    Each test is divided by its root mean square over all permutations, including the observed labels, so that
-    tests of different scale have equal weight and the test is exact.
+    Each statistic is divided by its root mean square over all labellings including the observed one, so that
+    tests of different scale have equal weight and the correction is exact.
     """
     together = np.clip(np.vstack([observed, permuted]), -LARGEST, LARGEST)
     scale = np.sqrt((together**2).mean(axis=0))
@@ -323,7 +324,7 @@ def familywise_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Correct p values family-wise (Holm 1979).
+    """Correct p values for the number of tests by the method of Holm (1979).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Faces with simulated raters, whose weights of regions are known."""
+"""Simulation of raters whose weights of the regions of the face are known, and differ between groups."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,26 +13,27 @@ from traitlens.readouts.kernels import Kernels
 from traitlens.study.simulated_raters import GROUPS, RatingBehaviour, simulate_rater
 
 REGIONS = ("eyes", "mouth", "brows", "nose", "forehead", "cheeks", "jaw", "background")
+"""Regions of synthetic faces."""
 PAIRS = (("mouth", "eyes"), ("jaw", "brows"), None)
-"""Regions in which groups differ, by trait (repeated cyclically)."""
+"""Pairs of regions in which groups differ, for each trait (repeated cyclically)."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Condition of simulated studies.
+    """A condition of simulated studies: numbers of raters, size of the difference, and behaviour of raters.
 
     Parameters
     ----------
     name : str
-        Its name.
+        Name of the condition.
     raters : (int, int), default (20, 20)
-        Raters of each group.
+        Number of raters in each group.
     difference : float, default 0
-        Size of the difference between groups, in the unit of weights of length 1.
+        Size of the difference between the groups' weights, which have length 1.
     first, second : RatingBehaviour
-        Variation of raters around their group's weights.
+        Variation of the raters of each group around the weights of the group.
     seen : float, default 1
-        Share of the faces that each rater rates, drawn at random.
+        Share of the faces, drawn at random, that each rater rates.
     """
 
     name: str
@@ -44,31 +45,31 @@ class Condition:
 
     @property
     def behaviours(self) -> tuple[RatingBehaviour, RatingBehaviour]:
-        """Behaviour of raters of both groups."""
+        """Behaviour of the raters of the first and the second group."""
         return self.first, self.second
 
 
 @dataclass(frozen=True)
 class PlantedFaces:
-    """Faces with scores of regions for simulated raters.
+    """Faces with true scores of regions, from which simulated raters form their ratings.
 
     Parameters
     ----------
     regions, traits : tuple of str
         Names.
     scores : ndarray of shape (trait, image, region)
-        Score of each region for each trait, with variance 1; raters weight these.
+        True score of each region of each image on each trait, with variance 1.
     weights : ndarray of shape (trait, region)
-        Weights that both groups share, of length 1 for each trait.
+        Weights of the scores that both groups share, of length 1 for each trait.
     apart : ndarray of shape (trait, region)
         Direction of the difference between groups, orthogonal to the shared weights and of length 1; 0 for
         traits without a difference.
     identities : ndarray of int, shape (image,)
         The person shown in each image.
     kernels : mapping of FeatureSpace to ndarray
-        (image, image), one for each region.
+        One kernel of shape (image, image) per region.
     folds : ndarray of int, shape (image,)
-        Folds by identity.
+        Fold of each image; images of an identity are in the same fold.
     """
 
     regions: tuple[str, ...]
@@ -80,8 +81,8 @@ class PlantedFaces:
     kernels: Kernels
     folds: np.ndarray
 
-    def take(self, traits: Sequence[int]) -> "PlantedFaces":
-        """Return the faces with some traits only."""
+    def select_traits(self, traits: Sequence[int]) -> "PlantedFaces":
+        """Return the faces with only some of the traits, by their indices."""
         rows = list(traits)
         return replace(
             self,
@@ -92,16 +93,16 @@ class PlantedFaces:
         )
 
     def group_weights(self, difference: float) -> np.ndarray:
-        """Compute the weights of both groups.
+        """Compute the weights of each group: the shared weights plus or minus half of the difference.
 
         Parameters
         ----------
         difference : float
-            Size of the planted difference; 0 for none.
+            Size of the difference; 0 for none.
 
         Returns
         -------
-        ndarray (group, trait, region)
+        ndarray of shape (group, trait, region)
             Weights of length 1.
         """
         weights = self.weights + difference * np.array([0.5, -0.5])[:, None, None] * self.apart
@@ -109,13 +110,14 @@ class PlantedFaces:
 
     @property
     def planted(self) -> np.ndarray:
-        """Return the regions in which groups can differ: bool (trait, region)."""
+        """Whether groups can differ, an array of bool of shape (trait, region)."""
         return np.asarray(np.abs(self.apart) > 1e-9)
 
     def true_differences(self, difference: float) -> np.ndarray:
-        """Return the difference of the groups' weights, in the direction of the shared weights.
+        """Return the true difference between the groups' weights of cues.
 
-        Cues are oriented towards higher ratings, so a negative weight counts by its absolute value.
+        A cue increases with the predicted rating, so the sign of the difference is reversed for scores whose
+        weight is negative.
 
         Parameters
         ----------
@@ -125,12 +127,12 @@ class PlantedFaces:
         Returns
         -------
         ndarray of shape (trait, region)
-            First group minus second, weights of length 1.
+            First group minus second.
         """
         first, second = self.group_weights(difference)
         return np.asarray((first - second) * np.where(first + second < 0, -1, 1))
 
-    def judge(
+    def simulate_ratings(
         self, raters: tuple[int, int], difference: float, behaviours: Sequence[RatingBehaviour], seed: int
     ) -> np.ndarray:
         """Simulate raters and their ratings of every face.
@@ -138,13 +140,13 @@ class PlantedFaces:
         Parameters
         ----------
         raters : (int, int)
-            Raters of each group.
+            Number of raters in each group.
         difference : float
-            Difference between groups, in the unit of the weights.
+            Size of the difference between the groups' weights, which have length 1.
         behaviours : sequence of RatingBehaviour
-            Variation of raters around their group's weights.
+            Variation of the raters of each group around the weights of the group.
         seed : int
-            Seed.
+            Seed of the random number generator.
 
         Returns
         -------
@@ -162,28 +164,35 @@ class PlantedFaces:
             ]
         )
 
-    def study(self, condition: "Condition", seed: int) -> tuple[LensDesign, CommonCues]:
-        """Simulate a study: new raters, their ratings, and cues fitted to these."""
-        ratings = self.judge(condition.raters, condition.difference, condition.behaviours, seed)
+    def simulate_study(self, condition: "Condition", seed: int) -> tuple[LensDesign, CommonCues]:
+        """Simulate the raters and ratings of a study, and fit cues to the ratings."""
+        ratings = self.simulate_ratings(condition.raters, condition.difference, condition.behaviours, seed)
         if condition.seen < 1:
             rng = np.random.default_rng([seed, 2])
             missing = rng.random((len(ratings), 1, ratings.shape[2])) >= condition.seen
             ratings[np.broadcast_to(missing, ratings.shape)] = np.nan
-        return self.design(ratings, condition.raters)
+        return self.fit_cues(ratings, condition.raters)
 
-    def design(self, ratings: np.ndarray, raters: tuple[int, int]) -> tuple[LensDesign, CommonCues]:
-        """Fit cues to all raters, with equal weights of groups, and return the study for the tests.
+    def fit_cues(self, ratings: np.ndarray, raters: tuple[int, int]) -> tuple[LensDesign, CommonCues]:
+        """Fit cues to the ratings of all raters, with equal weights of groups, and standardise them.
 
         Parameters
         ----------
         ratings : ndarray of shape (rater, trait, image)
-            Ratings, the first group's raters first; missing where a rater did not rate an image.
+            Ratings, the first group's raters first; NaN where a rater did not rate an image.
         raters : (int, int)
-            Raters of each group.
+            Number of raters in each group.
+
+        Returns
+        -------
+        design : LensDesign
+            Ratings and standardised cues.
+        cues : CommonCues
+            The fitted cues.
         """
         labels = np.repeat([0, 1], raters)
         targets = pooled_means(ratings, labels)
-        found = common_cues(self.kernels, self.folds, self.identities, targets, self.traits)
+        found = cues_from_means(self.kernels, self.folds, self.identities, targets, self.traits)
         matrices = []
         for trait in range(len(self.traits)):
             own = ratings[:, trait]
@@ -206,12 +215,12 @@ def pooled_means(ratings: np.ndarray, labels: np.ndarray) -> np.ndarray:
     ratings : ndarray of shape (rater, trait, image)
         Ratings; NaN if missing.
     labels : ndarray of int, shape (rater,)
-        Groups.
+        Group of each rater.
 
     Returns
     -------
     ndarray of shape (trait, image)
-        The mean over the groups that rated the image; the trait's mean where nobody did.
+        Mean over the groups that rated the image; if nobody rated it, the mean of the trait.
     """
     seen = np.isfinite(ratings)
     filled = np.where(seen, ratings, 0)
@@ -225,26 +234,21 @@ def pooled_means(ratings: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(rated, pooled, level[:, None]))
 
 
-def common_cues(
+def cues_from_means(
     kernels: Kernels, folds: np.ndarray, identities: np.ndarray, targets: np.ndarray, traits: Sequence[str]
 ) -> CommonCues:
-    """Return the cues of a study from mean ratings.
+    """Return cues fitted to an array of mean ratings; images are named by their numbers.
 
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
-        (image, image), one for each region.
+        One kernel of shape (image, image) per region.
     folds, identities : ndarray of shape (image,)
-        Folds by identity, and who is shown.
+        Fold of each image, and the person shown in it.
     targets : ndarray of shape (trait, image)
         Mean ratings.
     traits : sequence of str
-        Names.
-
-    Returns
-    -------
-    CommonCues
-        Cues; images are named by their numbers.
+        Names of the traits.
     """
     images = pd.RangeIndex(targets.shape[1])
     table = pd.DataFrame({IMAGE: images, IDENTITY: identities, FOLD: folds})

@@ -1,13 +1,13 @@
-r"""Maps of single raters, computed as linear functions of the ratings.
+r"""Relevance maps of single raters, computed as linear functions of the ratings.
 
-Along a common prediction :math:`z_i` (standardised), the aligned map of a readout is :math:`\frac1n \sum_i
-z_i R_i`, and the relevance :math:`R_i` of a linear readout is linear in the ratings that it was fitted on.
-Maps are therefore a matrix times ratings. Weights of readouts are combinations of the leading components of
-the features, so that only the maps of the components have to be propagated.
+The average map of a readout, weighted by a common standardised prediction :math:`z_i`, is :math:`\frac1n
+\sum_i z_i R_i`. The relevance :math:`R_i` of a linear readout is linear in the ratings that the readout was
+fitted to, so average maps are a matrix times ratings. Weights of readouts are approximated by combinations of
+the leading components of the features; only the relevance of these components must be computed.
 
-In the common prediction groups have equal weights, so that maps do not follow the larger group. It is
-computed from one half of each group's raters for the maps of the other half, so that a rater's own noise
-does not affect the rater's map.
+The common prediction gives groups equal weights, so that maps do not follow the larger group. For the maps of
+one half of each group's raters, it is computed from the ratings of the other half, so that the noise in a
+rater's ratings does not affect the weights of the rater's own map.
 """
 
 from collections.abc import Mapping
@@ -34,12 +34,12 @@ class Components:
     training : ndarray of int, shape (training image,)
         Training images.
     duals : ndarray of shape (training image, component)
-        Dual coefficients of the components: weights of length 1, orthogonal, in the space of the features.
+        Dual coefficients of the components, whose weights of features are orthogonal and of length 1.
     loadings : dict of str to ndarray of shape (component, training image)
-        By trait: contribution of a rating of a training image to each component of the readout.
+        For each trait the contribution of the rating of a training image to each component of the readout.
     kept : float
         Share of the variance of predicted ratings (of all raters together, for the training images) that the
-        components hold.
+        components explain.
     """
 
     training: np.ndarray
@@ -60,21 +60,21 @@ def leading_components(
     Parameters
     ----------
     kernel : FeatureKernel
-        Kernel and folds.
+        Features and folds.
     fold : int
         The held-out fold.
     designs : mapping of str to TraitDesign
-        Ratings by trait; the choice does not depend on groups.
+        Ratings of each trait; the choice of components does not depend on groups.
     penalties : mapping of str to float
-        Ridge penalty by trait.
+        Ridge penalty of each trait.
     number : int
         Number of components.
 
     Returns
     -------
     Components
-        The components, in descending order of the variance of predictions: of all raters' mean ratings, with
-        the sampling variance of half of the raters.
+        Components in descending order of the variance that they add to predictions. This variance is that of
+        the mean ratings of all raters plus the sampling variance with half of the raters.
     """
     training = np.flatnonzero(kernel.folds != fold)
     centring = np.eye(len(training)) - 1 / len(training)
@@ -104,17 +104,17 @@ def leading_components(
 
 @dataclass(frozen=True)
 class MapOperator:
-    """Linear operator from ratings to maps on the template.
+    """Linear operator from the ratings of a rater to the rater's average map on the template.
 
     Parameters
     ----------
     matrix : DataArray
-        half, trait, y, x, image: contribution of a rating point of an image to each pixel of the aligned
-        map, for raters of each half.
+        Contribution of a rating point of each image to each pixel of the average map, with the dimensions
+        half (of the raters), trait, y, x, and image.
     kept : float
-        Share of the variance of predicted ratings that the maps hold.
+        Share of the variance of predicted ratings that the maps explain.
     halves : Series of int
-        By rater: 0 or 1.
+        Half of each rater, 0 or 1.
     """
 
     matrix: xr.DataArray
@@ -124,7 +124,7 @@ class MapOperator:
     def rater_maps(
         self, ratings: pd.DataFrame, trait: str, kernel: FeatureKernel, penalty: float
     ) -> xr.DataArray:
-        """Compute a map of each rater; the mean over raters is the map of their mean ratings.
+        """Compute a map of each rater. The mean of the maps is the map of the mean ratings.
 
         Parameters
         ----------
@@ -133,15 +133,16 @@ class MapOperator:
         trait : str
             The trait.
         kernel : FeatureKernel
-            Kernels and folds.
+            Features and folds.
         penalty : float
             Ridge penalty.
 
         Returns
         -------
         DataArray
-            rater, y, x; with the coordinate group. With a complete design the map of the readout fitted to
-            the rater alone; otherwise the rater's contribution to the mean, times the number of raters.
+            Maps with the dimensions rater, y and x, and the coordinate group. With a complete design, the map
+            of a readout fitted to the rater alone; otherwise the contribution of the rater to the mean map,
+            times the number of raters.
         """
         part = ratings[ratings[TRAIT] == trait]
         of_rater = part.drop_duplicates(RATER).set_index(RATER)[GROUP].sort_index()
@@ -173,7 +174,7 @@ def halve_raters(ratings: pd.DataFrame, seed: int = 0) -> pd.Series:
     Returns
     -------
     Series of int
-        By rater, sorted: 0 or 1.
+        Half of each rater, 0 or 1; sorted by rater.
     """
     of_rater = ratings.drop_duplicates(RATER).set_index(RATER)[GROUP].sort_index()
     halves = pd.Series(0, of_rater.index)
@@ -191,15 +192,16 @@ def common_directions(
     Parameters
     ----------
     designs : mapping of str to TraitDesign
-        Ratings by trait.
+        Ratings of each trait.
     groups, halves : ndarray of shape (rater,)
         Group and half of each rater.
 
     Returns
     -------
     dict of str to ndarray of shape (2, image)
-        By trait, for raters of half 0 and 1: the prediction of the mean over groups of the mean ratings by
-        raters of the other half; of all raters of a group where the other half has none.
+        For each trait, the predictions for the maps of half 0 and of half 1. Mean ratings by the raters of
+        the other half (or by all raters of a group if the other half has none) are averaged over groups and
+        predicted.
     """
     found = {}
     for trait, design in designs.items():
@@ -220,18 +222,18 @@ def common_directions(
 def combine_components(
     sums: np.ndarray, components: list[Components], images: int, traits: list[str], halves: pd.Series
 ) -> MapOperator:
-    """Combine the components' maps.
+    """Combine the maps of components to the operator from ratings to maps.
 
     Parameters
     ----------
     sums : ndarray of shape (2, trait, fold, component, y, x)
-        Maps of components times the common direction of each half, summed over the images of the fold.
+        Maps of components times the common prediction for each half, summed over the images of the fold.
     components : list of Components
-        By fold.
+        Components of each fold.
     images : int
         Number of all images.
     traits : list of str
-        The traits in the order of `sums`.
+        Traits in the order of `sums`.
     halves : Series of int
         Half of each rater.
     """
@@ -251,16 +253,16 @@ def combine_components(
 def component_readouts(
     components: Components, combined: CombinedKernel, features: Mapping[FeatureSpace, np.ndarray], fold: int
 ) -> list[LinearReadout]:
-    """Return a readout for each component.
+    """Return a linear readout for each component, whose relevance can be computed.
 
     Parameters
     ----------
     components : Components
-        Their dual coefficients.
+        The components.
     combined : CombinedKernel
         Kernel of the readouts.
     features : mapping of FeatureSpace to ndarray
-        (image, channel, row, column) each.
+        Features of each space, arrays of shape (image, channel, row, column).
     fold : int
         The held-out fold.
     """

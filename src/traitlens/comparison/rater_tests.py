@@ -1,4 +1,4 @@
-"""Permutation tests of values of single raters: group differences within strata, adjusted for covariates."""
+"""Permutation tests of group differences in values of raters, within strata and adjusted for covariates."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ from scipy import stats
 from traitlens.comparison.permutation import draw_labels, familywise_p, permutation_p, smallest_p
 
 POWER = 0.8
+"""Power of detectable differences."""
 
 
 class Options(TypedDict, total=False):
-    """Options that all permutation tests of two groups have."""
+    """Options of all permutation tests of two groups."""
 
     within: Sequence[str]
     permutations: int
@@ -23,16 +24,16 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Sample:
-    """Raters of two groups, with strata and covariates.
+    """Raters of two groups, with strata, covariates and the settings of a permutation test.
 
     Parameters
     ----------
     labels : ndarray of int, shape (rater,)
         0 for raters of the first group, 1 for those of the second.
     strata : ndarray of int, shape (rater,)
-        Labels are permuted within these, and differences are taken within them.
+        Stratum of each rater. Labels are permuted and groups are compared within strata.
     covariates : ndarray of shape (rater, covariate), optional
-        Covariates that are regressed out of the values.
+        Covariates for which values are adjusted.
     permutations : int
         Number of permutations.
     seed : int
@@ -47,7 +48,7 @@ class Sample:
 
     @property
     def smallest_p(self) -> float:
-        """Smallest p value that the test can give."""
+        """Smallest possible p value."""
         return smallest_p(self.labels, self.strata, self.permutations)
 
     def nuisance(self, members: np.ndarray) -> np.ndarray:
@@ -56,7 +57,7 @@ class Sample:
         Parameters
         ----------
         members : ndarray of int, shape (member,)
-            Places of the raters.
+            Indices of the raters.
 
         Returns
         -------
@@ -70,7 +71,7 @@ class Sample:
         return left[:, sizes > 1e-9 * sizes[0]]
 
     def draw(self) -> Iterator[np.ndarray]:
-        """Yield blocks of permuted labels, or with covariates of permuted places of the raters."""
+        """Yield blocks of permuted labels; if there are covariates, of permuted indices of the raters."""
         if self.covariates is None:
             yield from draw_labels(self.labels, self.strata, self.permutations, self.seed)
         else:
@@ -79,14 +80,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Cells:
-    """Values of raters that one family of tests compares.
+    """Values of raters in one or more cells, each of which is a test.
 
     Parameters
     ----------
     members : ndarray of int, shape (member,)
-        Places of the raters that have values.
+        Indices of the raters who have values.
     values : ndarray of shape (member, cell)
-        Their values.
+        Values of these raters.
     """
 
     members: np.ndarray
@@ -101,7 +102,7 @@ def contrast(
     Parameters
     ----------
     group : ndarray of shape (labelling, rater)
-        1 for raters of the first group, else 0; or the same with strata and covariates regressed out.
+        1 for raters of the first group, 0 for the second; or the residuals on strata and covariates.
     values : ndarray of shape (rater, cell)
         Values of the raters.
     basis : ndarray of shape (rater, column)
@@ -126,7 +127,7 @@ def contrast(
         spread = part @ values**2 - 2 * estimate * ((part * own) @ values)
         spread = spread + estimate**2 * (part * own**2).sum(axis=1, keepdims=True)
         parts.append(np.maximum(spread, 0))
-        # The effective number is smaller if few raters of a stratum determine the difference.
+        # The effective number of raters is smaller if few raters of a stratum determine the difference.
         squares = (part**2).sum(axis=1, keepdims=True)
         effective = part.sum(axis=1, keepdims=True) ** 2 / np.where(squares > 0, squares, 1)
         freedoms.append(np.maximum(effective - 1, 1))
@@ -142,12 +143,12 @@ def studentize(estimate: np.ndarray, error: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     estimate, error : ndarray of shape (labelling, cell)
-        Of `contrast`.
+        Results of `contrast`.
 
     Returns
     -------
     ndarray of shape (labelling, cell)
-        t; 0 where an error is 0.
+        t; 0 where a standard error is 0.
     """
     t: np.ndarray = np.where(error > 0, estimate / np.where(error > 0, error, 1), 0)
     return t
@@ -159,22 +160,22 @@ def compare_cells(families: list[Cells], sample: Sample) -> pd.DataFrame:
     Parameters
     ----------
     families : list of Cells
-        Values, trait by trait; all cells are one family of tests.
+        Values of each trait or measure. All cells together are one family of tests.
     sample : Sample
-        The raters.
+        Raters, strata, covariates and settings of the test.
 
     Returns
     -------
     DataFrame
         A row for each cell: mean_1, mean_2, estimate, standard_error, ci_low, ci_high, df, statistic (t with
         unequal variances), p, p_corrected (family-wise), detectable (the smallest difference that would be
-        significant after correction in 80 % of studies like this), n_1, n_2, n_permutations, smallest_p.
+        significant after correction in 80 % of studies like this one), n_1, n_2, n_permutations, smallest_p.
 
     Notes
     -----
-    The test permutes t rather than the difference, and is therefore valid in large samples for groups of
-    unequal size and variance (Janssen 1997). With covariates the residuals of values on strata and
-    covariates are permuted (Freedman and Lane 1983).
+    The test statistic is t rather than the difference. The test is therefore valid in large samples for
+    groups of unequal size and variance (Janssen 1997). With covariates, residuals on strata and covariates
+    are permuted (Freedman and Lane 1983).
     """
     bases = [sample.nuisance(cells.members) for cells in families]
     first = (sample.labels == 0).astype(float)
@@ -185,7 +186,7 @@ def compare_cells(families: list[Cells], sample: Sample) -> pd.DataFrame:
     estimate, error, freedom = (np.concatenate([one[part][0] for one in found]) for part in range(3))
 
     def statistics(block: np.ndarray) -> np.ndarray:
-        """Compute t under permuted labels; (labelling, cell)."""
+        """Compute t under permuted labels, an array of shape (labelling, cell)."""
         columns = []
         for cells, basis in zip(families, bases, strict=True):
             group = _permuted_groups(block, first, cells.members, basis, sample.covariates is not None)
@@ -212,7 +213,7 @@ def compare_cells(families: list[Cells], sample: Sample) -> pd.DataFrame:
 def _permuted_groups(
     block: np.ndarray, first: np.ndarray, members: np.ndarray, basis: np.ndarray, places: bool
 ) -> np.ndarray:
-    """Return the group indicator of members under permuted labels, or the residual indicator permuted."""
+    """Return the indicator of the first group under permuted labels, or its permuted residuals."""
     if not places:
         return (block[:, members] == 0).astype(float)
     residual = np.zeros(len(first))
@@ -222,7 +223,7 @@ def _permuted_groups(
 
 
 def _means(families: list[Cells], group: np.ndarray) -> np.ndarray:
-    """Return the mean values of a group's raters."""
+    """Return the mean of each cell over the raters of a group."""
     return np.concatenate([group[c.members] @ c.values / max(group[c.members].sum(), 1) for c in families])
 
 
@@ -236,13 +237,13 @@ def detectable(null: np.ndarray, error: np.ndarray, alpha: float = 0.05) -> np.n
     error : ndarray of shape (test,)
         Standard errors of the statistics.
     alpha : float, default 0.05
-        Level of the test, family-wise.
+        Family-wise significance level.
 
     Returns
     -------
     ndarray of shape (test,)
-        Critical value, from the permutation distribution of the largest statistic, plus the 80th normal
-        percentile times the standard error; missing where no permutation is left.
+        Critical value from the permutation distribution of the largest statistic, plus the 80th percentile of
+        the normal distribution times the standard error; NaN if there are too few permutations.
     """
     if len(null) < 1 / alpha - 1:
         return np.full(len(error), np.nan)

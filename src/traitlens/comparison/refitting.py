@@ -1,4 +1,4 @@
-"""Fast refits of ridge readouts, whose out-of-fold predictions are linear in the ratings."""
+"""Fast refits of ridge readouts to other ratings: a matrix from ratings to out-of-fold predictions."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class FeatureKernel:
     images : tuple of str
         Images, in the order of the arrays.
     folds : ndarray of int, shape (image,)
-        Fold of each image: it is predicted by the readout fitted to the other folds.
+        Fold of each image, which is predicted by the readout fitted to the other folds.
     values : ndarray of shape (image, image)
-        Inner products of features; centred or raw.
+        Inner products of the features of images, centred or not.
 
     Raises
     ------
@@ -43,20 +43,14 @@ class FeatureKernel:
             if getattr(self, name).shape != shape
         ]
         if not np.isfinite(self.values).all():
-            problems.append(Problem("values holds numbers that are not finite"))
+            problems.append(Problem("the kernel has values that are not finite"))
         if not problems and len(np.unique(self.folds)) < 2:
-            problems.append(Problem("there is one fold", "give two at least"))
+            problems.append(Problem("there is only one fold", "use at least two folds"))
         if problems:
             raise TraitlensError(problems)
 
     def take(self, images: Collection[str]) -> "FeatureKernel":
-        """Return some of the images.
-
-        Returns
-        -------
-        FeatureKernel
-            The images that are among them, in the kernel's order.
-        """
+        """Return the kernel of some of the images, in the order of this kernel."""
         chosen = np.array([image in images for image in self.images])
         names = tuple(np.array(self.images, object)[chosen])
         return FeatureKernel(names, self.folds[chosen], self.values[np.ix_(chosen, chosen)])
@@ -66,7 +60,7 @@ def prediction_matrix(kernel: FeatureKernel, penalty: float) -> np.ndarray:
     r"""Compute the matrix from ratings to out-of-fold predictions.
 
     A ridge readout with penalty :math:`\lambda` fitted to training images :math:`T` has dual coefficients
-    :math:`(H K_{TT} H + \lambda I)^{-1} H y_T`, :math:`H` subtracting the mean.
+    :math:`(H K_{TT} H + \lambda I)^{-1} H y_T`, where :math:`H` subtracts the mean.
 
     Parameters
     ----------
@@ -88,7 +82,7 @@ def prediction_matrix(kernel: FeatureKernel, penalty: float) -> np.ndarray:
     (6, 6)
     """
     if not penalty > 0:
-        raise TraitlensError(Problem(f"the penalty is {penalty}", "give a positive one"))
+        raise TraitlensError(Problem(f"the penalty is {penalty}", "use a positive penalty"))
     prediction = np.zeros(kernel.values.shape)
     for fold in np.unique(kernel.folds):
         held, train = np.flatnonzero(kernel.folds == fold), np.flatnonzero(kernel.folds != fold)
@@ -102,18 +96,18 @@ def prediction_matrix(kernel: FeatureKernel, penalty: float) -> np.ndarray:
 
 
 class TraitDesign:
-    """One trait's ratings as matrices over all raters and images of the operator.
+    """Ratings of one trait as a matrix, with the matrix from mean ratings to predictions.
 
     Parameters
     ----------
     part : DataFrame
         rater, image, rating of one trait.
     raters : Index
-        All raters, in the order of weights.
+        All raters; weights of raters are in this order.
     images : Index
         Images in the order of `prediction`.
     prediction : ndarray of shape (image, image)
-        Of `prediction_matrix`, with the trait's penalty.
+        Matrix from `prediction_matrix` with the penalty of the trait.
 
     Raises
     ------
@@ -142,29 +136,29 @@ class TraitDesign:
             raise TraitlensError(
                 Problem(
                     f"{int((counts == 0).sum())} images have no rating ({names})",
-                    "take the rated images of the kernel only",
+                    "use only the rated images of the kernel",
                 )
             )
         self.pooled = self.ratings.sum(axis=0) / counts
 
     def targets(self, weights: np.ndarray) -> np.ndarray:
-        """Average ratings under weights of raters.
+        """Compute weighted mean ratings for many sets of raters.
 
         Parameters
         ----------
         weights : ndarray of shape (set, rater)
-            Weight of each rater; a group is ones and zeros.
+            Weight of each rater in each set, such as 1 for members of a group and 0 for others.
 
         Returns
         -------
         ndarray of shape (set, image)
-            Mean ratings. An image that none of a set rated gets the mean of all raters, at the set's level.
+            Mean ratings. If no rater of a set rated an image, the mean of all raters, adjusted to the general
+            level of the set.
         """
         own = weights[:, self.members].astype(float)
         counts = own @ self.seen
         sums = own @ self.ratings
         mean = np.where(counts > 0, sums / np.maximum(counts, 1e-12), self.pooled)
-        # An image without ratings of these raters is set to their general level.
         bare = counts <= 0
         if bare.any():
             level = np.where(bare, 0, mean - self.pooled).sum(axis=1) / np.maximum((~bare).sum(axis=1), 1)
@@ -172,19 +166,20 @@ class TraitDesign:
         return mean
 
     def deviations(self, targets: np.ndarray, inside: np.ndarray | None = None) -> np.ndarray:
-        """Compute the influence of each rater on the mean ratings, times the number of raters.
+        """Compute the deviation of each rater from the mean ratings; its mean over raters is zero.
 
         Parameters
         ----------
         targets : ndarray of shape (image,)
             Mean ratings of the raters.
         inside : ndarray of bool, shape (member,), optional
-            The raters; all if None.
+            Raters to use; all if None.
 
         Returns
         -------
         ndarray of shape (rater, image)
-            Their mean over raters is zero. With a complete design ratings less mean ratings.
+            Influence of each rater on the mean ratings, times the number of raters. With a complete design,
+            ratings minus mean ratings.
         """
         inside = np.ones(len(self.members), bool) if inside is None else inside
         seen = self.seen[inside]
@@ -196,23 +191,23 @@ class TraitDesign:
 def make_designs(
     ratings: pd.DataFrame, raters: pd.Index, kernel: FeatureKernel, penalties: float | Mapping[str, float]
 ) -> dict[str, TraitDesign]:
-    """Arrange each trait's ratings; the solution of a penalty is shared.
+    """Arrange the ratings of each trait as a matrix; traits with the same penalty share a prediction matrix.
 
     Parameters
     ----------
     ratings : DataFrame
         rater, image, trait, rating.
     raters : Index
-        Raters in the order of weights.
+        All raters; weights of raters are in this order.
     kernel : FeatureKernel
-        All rated images.
+        Features and folds of the rated images.
     penalties : float or mapping of str to float
         Ridge penalty of each trait.
 
     Returns
     -------
     dict of str to TraitDesign
-        By trait, sorted.
+        Ratings of each trait, sorted by trait.
     """
     solved: dict[float, np.ndarray] = {}
     designs = {}

@@ -1,8 +1,8 @@
 """Share of each region of the face in the variance of a group's mean ratings.
 
-A group's mean ratings are regressed on the cues of all regions. The variance that the regression explains is
-divided among regions by the product measure, a standardised weight times a correlation (Hoffman 1960; Pratt
-1987), which adds up to 1; a region's unique part is the loss of explained variance without it.
+A group's mean ratings are regressed on the cues of all regions. The explained variance is divided among
+regions by the product measure, a standardised weight times a correlation (Hoffman 1960; Pratt 1987); these
+shares sum to 1. The unique share of a region is the loss of explained variance if its cue is left out.
 """
 
 from collections.abc import Collection
@@ -24,22 +24,22 @@ def tabulate_shares(
     seed: int = 0,
     progress: Progress = None,
 ) -> pd.DataFrame:
-    """Tabulate each region's share of the explained variance, per group and trait.
+    """Tabulate the share of each region in the explained variance, by group and trait.
 
     Parameters
     ----------
     design : LensDesign
-        The study.
+        Ratings and cues of the study.
     areas : Series, optional
-        Mean share of the image that each region covers, by region.
+        Mean share of the image that each region (index) covers.
     predicted : collection of (group, trait), optional
-        Ratings that are predicted better than chance; all if None. Shares of others are missing.
+        Groups and traits that are predicted better than chance; shares of others are missing. All if None.
     draws : int, default 2000
-        Bootstrap draws of identities, for the intervals.
+        Number of bootstrap draws of identities for the intervals.
     seed : int, default 0
         Seed of the random number generator.
     progress : callable, optional
-        Called with the number of further draws done.
+        Called with the number of draws since the last call.
 
     Returns
     -------
@@ -68,11 +68,11 @@ def tabulate_shares(
         for place, (trait, ratings) in enumerate(zip(design.traits, design.ratings, strict=True)):
             if not (ratings.n_images[design.labels == group] > 0).any():
                 continue
-            said = predicted is None or (name, trait) in predicted
+            reported = predicted is None or (name, trait) in predicted
             cells = (observed, low, high)
             numbers = [values[kind, group, place] for kind in (0, 1) for values in cells]
             for region, *values in zip(design.regions, *numbers, strict=True):
-                rows.append((name, trait, region, *(values if said else [np.nan] * 6)))
+                rows.append((name, trait, region, *(values if reported else [np.nan] * 6)))
     columns = [GROUP, TRAIT, REGION, SHARE, "low", "high", "unique", "unique_low", "unique_high"]
     table = pd.DataFrame(rows, columns=columns)
     table["area"] = np.nan if areas is None else table[REGION].map(areas).astype(float)
@@ -80,42 +80,31 @@ def tabulate_shares(
 
 
 def _shares(design: LensDesign, labels: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Return product measure and unique parts under weights of images: (2, group, draw, trait, region)."""
+    """Return product measures and unique shares, an array of shape (2, group, draw, trait, region)."""
     raters = np.repeat(labels[:, None], len(images), axis=1)
     groups = group_utilisation(design, raters, images)
     found = np.empty((2, *groups.shape))
     for place, cues in enumerate(design.cues):
-        covariances = correlations(cues, images * rated(cues))
+        covariances = cue_covariances(cues, images * rated_images(cues))
         for group in range(len(labels)):
             found[:, group, :, place] = explained_shares(groups[group, :, place], covariances)
     return found
 
 
-def rated(cues: np.ndarray) -> np.ndarray:
-    """Return which images of a trait were rated.
-
-    Parameters
-    ----------
-    cues : ndarray (image, region)
-        Standardised cues, 0 where an image was not rated.
-
-    Returns
-    -------
-    ndarray of bool (image,)
-        Whether each image was rated.
-    """
+def rated_images(cues: np.ndarray) -> np.ndarray:
+    """Return whether each image was rated, from standardised cues, which are 0 for unrated images."""
     return np.asarray(np.abs(cues).max(axis=1) > 0)
 
 
-def correlations(cues: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Compute covariances of cues under weights of images.
+def cue_covariances(cues: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Compute covariances between cues for many sets of weights of images.
 
     Parameters
     ----------
     cues : ndarray of shape (image, region)
         Standardised cues.
     images : ndarray of shape (draw, image)
-        Weight of each image.
+        Weights of the images.
 
     Returns
     -------
@@ -131,19 +120,19 @@ def correlations(cues: np.ndarray, images: np.ndarray) -> np.ndarray:
 
 
 def explained_shares(weights: np.ndarray, covariances: np.ndarray) -> np.ndarray:
-    r"""Divide explained variance among predictors.
+    r"""Divide the explained variance of a regression among its predictors.
 
     Parameters
     ----------
     weights : ndarray of shape (draw, region)
-        Regression weights b.
+        Regression weights :math:`b`.
     covariances : ndarray of shape (draw, region, region)
-        Covariances S of the predictors.
+        Covariances :math:`S` of the predictors.
 
     Returns
     -------
     ndarray of shape (2, draw, region)
-        The product measure :math:`b_r (S b)_r / b'Sb`, and unique parts
+        Product measures :math:`b_r (S b)_r / b'Sb`, and unique shares
         :math:`b_r^2 / ((S^{-1})_{rr} b'Sb)`; missing if nothing is explained.
 
     Examples

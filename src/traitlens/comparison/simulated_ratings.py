@@ -1,4 +1,4 @@
-"""Simulated studies with a known truth: their designs, faces and ratings."""
+"""Simulated studies whose true values are known: designs, faces and ratings."""
 
 from dataclasses import dataclass, field
 
@@ -12,22 +12,22 @@ from traitlens.comparison.refitting import FeatureKernel
 
 @dataclass(frozen=True)
 class StudyDesign:
-    """Raters and faces of a simulated study.
+    """Design of a simulated study: numbers of raters, missing ratings, and differences between groups.
 
     Parameters
     ----------
     name : str
-        Its name in tables.
+        Name of the design in tables.
     raters : (int, int)
-        Raters of each group.
+        Number of raters in each group.
     seen : float
-        Share of the faces that each rater rates, drawn at random.
+        Share of the faces, drawn at random, that each rater rates.
     noise : (float, float)
-        Standard deviation of the noise of single ratings, by group.
+        Standard deviation of the noise of single ratings in each group.
     scale : (float, float)
-        Factor of each group's true differences between faces.
+        Factor by which the true mean ratings of each group are multiplied.
     unpredictable : (float, float)
-        Standard deviation over faces of each group's shared ratings that features do not predict.
+        Standard deviation over faces of the part of each group's mean ratings that features do not predict.
     levels : float
         Difference of the groups' mean ratings.
     heavy : bool
@@ -35,11 +35,11 @@ class StudyDesign:
     floor : bool
         Whether ratings are whole numbers from 1 to 7, many of them 1.
     traits_each : int or None
-        Traits that each rater rates; all if None.
+        Number of traits that each rater rates; all if None.
     sets : (int, int) or None
-        Raters of each group who rate the first half of the faces; the others rate the second half.
+        Number of raters in each group who rate the first half of the faces; the others rate the second half.
     no_null : tuple of str
-        Tests whose null hypothesis does not hold in this design.
+        Tests whose null hypothesis is false in this design.
     """
 
     name: str
@@ -81,7 +81,7 @@ DESIGNS = (
     StudyDesign("36 and 90, one trait each", (36, 90), traits_each=1),
     StudyDesign("12 and 12 in sets of 10 + 2 and 2 + 10", (12, 12), sets=(10, 2)),
 )
-"""Studies without a difference, except in noise if the name says so."""
+"""Designs in which groups do not differ, except in noise if the name says so."""
 
 PLANTED = (
     StudyDesign("12 and 60, noise 0.9 and 1.5", (12, 60), noise=(0.9, 1.5), no_null=_OF_NOISE),
@@ -92,19 +92,19 @@ PLANTED = (
     StudyDesign("20 and 20, one group less predictable", unpredictable=(0.4, 0.0), no_null=_OF_FACES),
     StudyDesign("20 and 20, means differ by 0.55", levels=0.55, no_null=("means",)),
 )  # fmt: skip
-"""Studies with a difference."""
+"""Designs in which groups differ."""
 
 
 @dataclass(frozen=True)
 class Faces:
-    """Faces of a simulated study: features, folds and true mean ratings.
+    """Faces of a simulated study: features and true mean ratings.
 
     Parameters
     ----------
     features : ndarray of shape (image, feature)
-        Features.
+        Features of each face.
     truth : ndarray of shape (trait, image)
-        Mean ratings of all possible raters.
+        True mean ratings, without noise of raters.
     """
 
     features: np.ndarray
@@ -119,13 +119,13 @@ class Faces:
 
     @property
     def kernel(self) -> FeatureKernel:
-        """Return the kernel and folds of the faces."""
+        """Kernel and folds of the faces."""
         names = tuple(f"{number:03d}" for number in range(len(self.features)))
         return FeatureKernel(names, np.arange(len(names)) % 5, self.features @ self.features.T)
 
     @property
     def cues(self) -> xr.DataArray:
-        """Return the cues of four regions with separate features: (trait, image, region)."""
+        """True cues of four regions, each with a quarter of the features."""
         weights = np.linalg.lstsq(self.features, self.truth.T, rcond=None)[0]
         columns = np.array_split(np.arange(len(weights)), 4)
         cues = np.stack([self.features[:, own] @ weights[own] for own in columns], axis=2)
@@ -136,16 +136,16 @@ class Faces:
 
 
 def draw_ratings(design: StudyDesign, faces: Faces, rng: np.random.Generator) -> pd.DataFrame:
-    """Draw the ratings of one study.
+    """Simulate the ratings of one study.
 
     Parameters
     ----------
-    design : Design
-        Raters.
+    design : StudyDesign
+        Design of the study.
     faces : Faces
-        Faces.
+        Faces that are rated.
     rng : Generator
-        Random numbers.
+        Random number generator.
 
     Returns
     -------

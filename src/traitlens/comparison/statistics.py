@@ -1,4 +1,4 @@
-"""Statistics of raters' values under many labellings at once: two groups, more groups, a score."""
+"""Test statistics of values of raters for many labellings at once: Welch's t, F, and t of a slope."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -12,34 +12,34 @@ Test = Literal["t", "F", "slope"]
 
 
 def as_labels(scores: pd.Series) -> tuple[np.ndarray, Test, list[str]]:
-    """Convert scores to numbers, and return the test for them.
+    """Convert group names to numbers, and choose the test.
 
     Parameters
     ----------
     scores : Series
-        By rater: names of groups, or numbers.
+        Group name of each rater, or a number such as age.
 
     Returns
     -------
     labels : ndarray of shape (rater,)
-        Numbers of groups in the order of the alphabet, or the scores.
+        Number of each rater's group in alphabetical order; or the scores if they are numeric.
     test : {"t", "F", "slope"}
-        For two groups, more groups, numbers.
+        "t" for two groups, "F" for more, "slope" for numeric scores.
     names : list of str
-        The groups.
+        Names of the groups; empty for numeric scores.
 
     Raises
     ------
     TraitlensError
-        If there is one group, or a group has one rater.
+        If there is only one group, or a group has only one rater.
     """
     if pd.api.types.is_numeric_dtype(scores) and not pd.api.types.is_bool_dtype(scores):
         return scores.to_numpy(float), "slope", []
     labels, names = pd.factorize(scores.astype(str).to_numpy(), sort=True)
     if len(names) < 2:
-        raise TraitlensError(Problem("there is one group", "give two at least"))
+        raise TraitlensError(Problem("there is one group", "compare at least two groups"))
     if np.bincount(labels).min() < 2:
-        raise TraitlensError(Problem("a group has one rater", "give two at least"))
+        raise TraitlensError(Problem("a group has one rater", "use groups of at least two raters"))
     return labels, "t" if len(names) == 2 else "F", list(names)
 
 
@@ -49,7 +49,7 @@ def welch_t(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     labels : ndarray of shape (labelling, rater)
-        Numbers of groups.
+        Number of each rater's group.
     values : ndarray of shape (rater, cell)
         Values of the raters.
 
@@ -77,7 +77,7 @@ def one_way_f(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     labels : ndarray of shape (labelling, rater)
-        Numbers of groups.
+        Number of each rater's group.
     values : ndarray of shape (rater, cell)
         Values of the raters.
 
@@ -105,7 +105,7 @@ def slope_t(scores: np.ndarray, values: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     scores : ndarray of shape (labelling, rater)
-        Scores.
+        Score of each rater.
     values : ndarray of shape (rater, cell)
         Values of the raters.
 
@@ -125,26 +125,26 @@ def slope_t(scores: np.ndarray, values: np.ndarray) -> np.ndarray:
 def describe_effect(
     values: np.ndarray, labels: np.ndarray, test: Test, statistic: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the raw effect and the effect size of each cell.
+    """Return the estimate and the effect size of each cell.
 
     Parameters
     ----------
     values : ndarray of shape (rater, cell)
         Values of the raters.
     labels : ndarray of shape (rater,)
-        Numbers of groups, or scores.
+        Number of each rater's group, or score.
     test : {"t", "F", "slope"}
         The test.
     statistic : ndarray of shape (cell,)
-        Its statistic.
+        Test statistic of each cell.
 
     Returns
     -------
     estimate : ndarray of shape (cell,)
-        Difference of the first group and the second; largest difference between groups; change with one
-        unit of the score.
+        For "t" the first group minus the second; for "F" the largest difference between groups; for "slope"
+        the change per unit of the score.
     effect : ndarray of shape (cell,)
-        Hedges' g; eta squared; correlation with the score.
+        For "t" Hedges' g; for "F" eta squared; for "slope" the correlation with the score.
     """
     raters = len(values)
     if test == "slope":

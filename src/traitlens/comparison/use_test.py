@@ -1,7 +1,6 @@
-"""Permutation and bootstrap tests of how two groups use the regions of a face."""
+"""Bootstrap test of how two groups use the scale and the regions of the face: range, noise and use."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -12,16 +11,19 @@ from scipy import stats
 from traitlens.columns import IMAGE, REGION, TRAIT
 from traitlens.comparison.answers import ALPHA
 from traitlens.comparison.bootstrap import (
+    Draws,
     bootstrap_interval,
     bootstrap_p,
     crossed_variance,
     detectable_difference,
+    draw_samples,
     nonzero,
     squared_residuals,
 )
 from traitlens.comparison.effect_sizes import hedges_g, welch
-from traitlens.comparison.lens_design import DRAWS_AT_ONCE, LensDesign, standardise
-from traitlens.comparison.shares import correlations, explained_shares, rated
+from traitlens.comparison.lens_design import LensDesign, standardise
+from traitlens.comparison.profiles import Profiles
+from traitlens.comparison.shares import cue_covariances, explained_shares, rated_images
 from traitlens.comparison.utilisation import (
     Progress,
     group_utilisation,
@@ -34,134 +36,22 @@ COLUMNS = (
     "group_1", "group_2", "question", TRAIT, REGION, "value_1", "value_2", "difference", *INTERVALS, "p",
     "p_corrected", "called", "detectable", "hedges_g", "hedges_g_low", "hedges_g_high", "n_1", "n_2",
 )  # fmt: skip
-"""Columns of a table of tests."""
+"""Columns of the table of `compare_use`."""
 Relearn = Callable[[np.ndarray], xr.DataArray]
-"""Function from training images, bool (set, image) in the order of the cues, to cues fitted to them, (set,
-trait, image, region)."""
+"""Function that fits cues to several sets of training images: from bool of shape (set, image), images in the
+order of the cues, to cues with the dimensions set, trait, image and region."""
 
 ADDS = 0.01
-"""Minimum increase of the explained variance of all raters' means for a region to be tested."""
+"""Minimum share of the explained variance of the mean ratings that a region must add to be tested."""
 
 DRAWS_OF_FACES = 500
-"""Number of draws of identities only, for a variance and intervals."""
+"""Maximum number of draws in which identities are drawn but not raters."""
 
 SETS_LEFT_OUT = 20
-"""Number of sets of identities that are left out in turn for refits of the cues."""
+"""Number of sets of identities; the cues are refitted without each set in turn."""
 
 
-@dataclass(frozen=True)
-class Draws:
-    """Draws of raters and of images.
-
-    Parameters
-    ----------
-    raters : ndarray of shape (draw, rater)
-        Number of times that each rater was drawn.
-    images : ndarray of shape (draw, image)
-        Number of times that each image was drawn, with all images of its identity.
-    """
-
-    raters: np.ndarray
-    images: np.ndarray
-
-    @property
-    def of_faces(self) -> "Draws":
-        """Return the same draws of images, with the original raters."""
-        return Draws(np.ones_like(self.raters), self.images)
-
-
-def draw_samples(
-    labels: np.ndarray, strata: np.ndarray, identities: np.ndarray, draws: int, seed: int
-) -> Iterator[Draws]:
-    """Draw raters within groups and strata, one fewer than there are, and identities, with replacement.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (rater,)
-        Groups.
-    strata : ndarray of int, shape (rater,)
-        Strata of raters with the same task.
-    identities : ndarray of int, shape (image,)
-        The person shown.
-    draws : int
-        Number of draws.
-    seed : int
-        Seed. Independent of the numbering of groups and strata.
-
-    Yields
-    ------
-    Draws
-        At most 250 at a time.
-    """
-    for_raters, for_images = (np.random.default_rng([seed, stream]) for stream in (1, 2))
-    cell = pd.factorize(pd.MultiIndex.from_arrays([labels, strata]))[0]  # in the order of the first member
-    number = identities.max() + 1
-    for start in range(0, draws, DRAWS_AT_ONCE):
-        size = min(DRAWS_AT_ONCE, draws - start)
-        raters = np.zeros((size, len(labels)))
-        for one in range(cell.max() + 1):
-            members = np.flatnonzero(cell == one)
-            # One fewer than the sample: the variance of a mean over draws is then unbiased (Rao and Wu 1988).
-            raters[:, members] = for_raters.multinomial(
-                max(len(members) - 1, 1), np.full(len(members), 1 / len(members)), size
-            )
-        persons = for_images.multinomial(number, np.full(number, 1 / number), size)
-        yield Draws(raters, persons[:, identities].astype(float))
-
-
-@dataclass(frozen=True)
-class Profiles:
-    """Range and profile of two groups.
-
-    Parameters
-    ----------
-    ranges : ndarray of shape (group, draw, trait)
-        Length of a group's utilisation along the direction that both groups share.
-    profiles : ndarray of shape (group, draw, trait, region)
-        Utilisation divided by the range.
-    directions : ndarray of shape (draw, trait, region)
-        `u`, whose product with a group's utilisation is its range.
-    """
-
-    ranges: np.ndarray
-    profiles: np.ndarray
-    directions: np.ndarray
-
-    @classmethod
-    def of(cls, utilisation: np.ndarray) -> "Profiles":
-        """Split utilisation into range and profile.
-
-        Parameters
-        ----------
-        utilisation : ndarray (group, draw, trait, region)
-            Rating points per standard deviation of a cue.
-
-        Returns
-        -------
-        Profiles
-            Ranges, and utilisation relative to range.
-        """
-        length = np.linalg.norm(utilisation, axis=-1, keepdims=True)
-        units = utilisation / np.where(length > 0, length, 1)
-        middle = units.mean(axis=0)
-        square = (middle**2).sum(axis=-1, keepdims=True)
-        directions = middle / np.where(square > 0, square, 1)
-        ranges = (utilisation * directions).sum(axis=-1)
-        safe = np.where(np.abs(ranges) > 1e-12, ranges, np.inf)
-        return cls(ranges, utilisation / safe[..., None], directions)
-
-    @property
-    def differences(self) -> np.ndarray:
-        """Return the profile of the first group minus that of the second: (draw, trait, region)."""
-        return np.asarray(self.profiles[0] - self.profiles[1])
-
-    @property
-    def log_ratios(self) -> np.ndarray:
-        """Return the logarithm of the ratio of the ranges: (draw, trait)."""
-        return np.asarray(np.log(np.maximum(self.ranges[0], 1e-9) / np.maximum(self.ranges[1], 1e-9)))
-
-
-class PairTest:
+class UseTest:
     """Tests of range, noise and use for a pair of groups.
 
     Parameters
@@ -169,15 +59,15 @@ class PairTest:
     design : LensDesign
         Ratings of two groups.
     strata : ndarray of int, shape (rater,)
-        Strata of raters with the same task.
+        Stratum of each rater; raters of a stratum have the same task.
     draws : int, default 2000
-        Bootstrap draws.
+        Number of bootstrap draws.
     seed : int, default 0
         Seed of the random number generator.
     progress : callable, optional
-        Called with the number of further draws done.
+        Called with the number of draws since the last call.
     weights : ndarray of shape (rater,), optional
-        Weight of each rater, of :func:`balance`; 1 if None.
+        Weight of each rater, from :func:`traitlens.comparison.bootstrap.balance`; 1 if None.
     """
 
     def __init__(
@@ -206,13 +96,13 @@ class PairTest:
         self.noise = self._noise(whole)[:, 0]
 
     def _utilisation(self, drawn: Draws, cues: np.ndarray | None = None) -> np.ndarray:
-        """Return the utilisation of both groups: (group, draw, trait, region)."""
+        """Return the utilisation of both groups, an array of shape (group, draw, trait, region)."""
         weighted = drawn.raters * self.weights
         raters = np.stack([weighted * (self.labels == group) for group in (0, 1)])
         return group_utilisation(self.design, raters, drawn.images, cues)
 
     def _noise(self, drawn: Draws) -> np.ndarray:
-        """Return the mean logarithm of the raters' residual standard deviations: (group, draw, trait)."""
+        """Return the mean log residual standard deviation of raters, of shape (group, draw, trait)."""
         result = np.zeros((2, len(drawn.raters), len(self.residuals)))
         for place, (squares, counted) in enumerate(self.residuals):
             sums, counts = drawn.images @ squares.T, drawn.images @ counted.T
@@ -225,7 +115,10 @@ class PairTest:
         return result
 
     def _samples(self, draws: int, raters: bool = True) -> dict[str, np.ndarray]:
-        """Draw the differences of each question, with drawn or original raters: (draw, cell)."""
+        """Return bootstrap draws of the differences of each question, with drawn or original raters.
+
+        The arrays have the shape (draw, trait), or (draw, trait * region) for "use".
+        """
         found: dict[str, list[np.ndarray]] = {question: [] for question in QUESTIONS}
         for drawn in draw_samples(self.labels, self.strata, self.design.identities, draws, self.seed):
             taken = drawn if raters else drawn.of_faces
@@ -239,7 +132,7 @@ class PairTest:
         return {question: np.concatenate(blocks) for question, blocks in found.items()}
 
     def _estimates(self) -> dict[str, np.ndarray]:
-        """Return the differences of each question: (cell,)."""
+        """Return the observed differences of each question, one per trait or trait and region."""
         return {
             "range": self.observed.log_ratios[0],
             "noise": self.noise[0] - self.noise[1],
@@ -247,7 +140,7 @@ class PairTest:
         }
 
     def profile_differences(self) -> tuple[np.ndarray, np.ndarray]:
-        """Test the question of use only.
+        """Test only the differences of use.
 
         Returns
         -------
@@ -266,11 +159,11 @@ class PairTest:
 
     @cached_property
     def asked(self) -> np.ndarray:
-        """Return regions that add at least 1 % to the explained variance of the means: (trait, region)."""
+        """Whether each region adds at least 1 % to the explained variance of the mean ratings of a trait."""
         whole = Draws(np.ones((1, len(self.labels))), np.ones((1, len(self.design.images))))
         pooled = self._utilisation(whole).mean(axis=0)[0]
         adds = [
-            explained_shares(weights[None], correlations(cues, whole.images * rated(cues)))[1, 0]
+            explained_shares(weights[None], cue_covariances(cues, whole.images * rated_images(cues)))[1, 0]
             for weights, cues in zip(pooled, self.design.cues, strict=True)
         ]
         return np.nan_to_num(np.array(adds)) >= ADDS
@@ -281,11 +174,11 @@ class PairTest:
 
     @cached_property
     def _over_faces(self) -> np.ndarray:
-        """Return differences of the profiles in draws of identities only: (draw, cell)."""
+        """Differences of the profiles when only identities are drawn, of shape (draw, trait * region)."""
         return self._use_samples(self._draws_of_faces, raters=False)
 
     def _use_samples(self, draws: int, raters: bool = True) -> np.ndarray:
-        """Draw the differences of the profiles, with drawn or original raters: (draw, cell)."""
+        """Return bootstrap draws of the differences of the profiles, with drawn or original raters."""
         drawn = draw_samples(self.labels, self.strata, self.design.identities, draws, self.seed)
         return np.concatenate(
             [
@@ -297,13 +190,13 @@ class PairTest:
         )
 
     def table(self) -> pd.DataFrame:
-        """Test all questions."""
+        """Test all questions, and return the table of `compare_use` without the names of the groups."""
         estimates = self._estimates()
         both = self._samples(self.draws)
         over_faces = self._samples(self._draws_of_faces, raters=False)
         frames = []
         for question in QUESTIONS:
-            frame = self._cells(question)
+            frame = self._describe_groups(question)
             estimate, drawn, faces = estimates[question], both[question], over_faces[question]
             errors, freedom = self._errors(question)
             added = self.added if question == "use" else 0.0
@@ -329,12 +222,12 @@ class PairTest:
         table = pd.concat(frames, ignore_index=True)
         return table[[name for name in COLUMNS if name in table]]
 
-    def _cells(self, question: str) -> pd.DataFrame:
-        """Tabulate both groups' values of a question, in rating points, with effect sizes over raters."""
+    def _describe_groups(self, question: str) -> pd.DataFrame:
+        """Tabulate the values of both groups in rating points, with effect sizes over raters."""
         rows = []
         for place, name in enumerate(self.design.traits):
             values = [self._rater_values(question, place, group) for group in (0, 1)]
-            centres = self._values(question, place)
+            centres = self._group_values(question, place)
             for column, region in enumerate(self.design.regions if question == "use" else [""]):
                 first, second = (own[:, column] for own in values)
                 g, low, high = hedges_g(float(first.mean() - second.mean()), first, second)
@@ -354,7 +247,7 @@ class PairTest:
         return pd.DataFrame(rows)
 
     def _errors(self, question: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return standard errors over raters and their degrees of freedom (Welch): (cell,) each."""
+        """Return Welch's standard errors over raters and their degrees of freedom for each difference."""
         found = []
         for place in range(len(self.design.traits)):
             first, second = (self._rater_values(question, place, group) for group in (0, 1))
@@ -362,27 +255,27 @@ class PairTest:
         errors, freedom = np.array(found).T
         return errors, freedom
 
-    def _values(self, question: str, place: int) -> list[np.ndarray]:
-        """Return the values of both groups in rating points: arrays over regions, or of length one."""
+    def _group_values(self, question: str, place: int) -> list[np.ndarray]:
+        """Return the values of both groups in rating points, for "use" one per region."""
         if question == "noise":
             return [np.exp(self.noise[group, place])[None] for group in (0, 1)]
         if question == "range":
-            return [self.observed.ranges[group, 0, place] * self._spread(place)[None] for group in (0, 1)]
+            unit = self._spread_of_predictions(place)[None]
+            return [self.observed.ranges[group, 0, place] * unit for group in (0, 1)]
         scale = self.observed.ranges[:, 0, place].mean()
         return [scale * self.observed.profiles[group, 0, place] for group in (0, 1)]
 
-    def _spread(self, place: int) -> np.ndarray:
-        """Return the standard deviation over images of the shared prediction of unit range."""
+    def _spread_of_predictions(self, place: int) -> np.ndarray:
+        """Return the standard deviation over images of ratings predicted for a range of 1."""
         direction = self.observed.directions[0, place]
         square = (direction**2).sum()
         rated = np.abs(self.design.cues[place]).max(axis=1) > 0
         return np.asarray((self.design.cues[place][rated] @ direction).std() / max(square, 1e-300))
 
     def _rater_values(self, question: str, place: int, group: int) -> np.ndarray:
-        """Return the values of a group's raters, in the unit of the estimates: (rater, region or one).
+        """Return a value of each rater of a group whose mean is the group's estimate (delta method).
 
-        By the delta method; for "use" a rater's utilisation minus the group's profile times the rater's
-        range.
+        The array has the shape (rater, 1), or for "use" (rater, region).
         """
         trait = self.design.ratings[place]
         members = np.flatnonzero((self.labels == group) & (trait.n_images > 0) & (self.weights > 0))
@@ -407,7 +300,7 @@ class PairTest:
     def _in_points(
         self, question: str, frame: pd.DataFrame, low: np.ndarray, high: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Convert bounds to rating points: of log ratios at the geometric mean of both values."""
+        """Convert bounds to rating points; log ratios are multiplied by the geometric mean of both groups."""
         if question == "use":
             scale = np.repeat(self.observed.ranges[:, 0].mean(axis=0), len(self.design.regions))
             return scale * low, scale * high
@@ -415,26 +308,26 @@ class PairTest:
         return middle * 2 * np.sinh(low / 2), middle * 2 * np.sinh(high / 2)
 
     def learning_variance(self, relearn: Relearn) -> np.ndarray:
-        """Compute the variance of the differences of use due to fitting the cues to these faces.
+        """Compute the variance of the differences of use that is due to fitting the cues to these faces.
 
         Parameters
         ----------
         relearn : callable
-            Fits the cues again without some images.
+            Function that refits the cues without some images.
 
         Returns
         -------
-        ndarray of shape (cell,)
-            The variance over faces with refitted cues, by the delete-a-group jackknife over 20 random sets
-            of identities (Kott 2001), minus that with the original cues; at least 0.
+        ndarray of shape (trait * region,)
+            Variance over faces with refitted cues, from the delete-a-group jackknife over 20 random sets of
+            identities (Kott 2001), minus the variance with the original cues; at least 0.
         """
-        cues = relearn(self._kept()).transpose("set", TRAIT, IMAGE, REGION)
+        cues = relearn(self._jackknife_sets()).transpose("set", TRAIT, IMAGE, REGION)
         cues = cues.sel({TRAIT: list(self.design.traits), REGION: list(self.design.regions)})
         again = self.jackknife(cues.values)
         return np.asarray(np.maximum(again - self._over_faces.var(axis=0, ddof=1), 0))
 
-    def _kept(self) -> np.ndarray:
-        """Draw sets of identities to leave out in turn: bool (set, image)."""
+    def _jackknife_sets(self) -> np.ndarray:
+        """Return which images remain when each set of identities is left out: bool of shape (set, image)."""
         number = self.design.identities.max() + 1
         sets = min(SETS_LEFT_OUT, number)
         order = np.random.default_rng([self.seed, 3]).permutation(number) % sets
@@ -450,10 +343,10 @@ class PairTest:
 
         Returns
         -------
-        ndarray of shape (cell,)
+        ndarray of shape (trait * region,)
             Variance.
         """
-        kept = self._kept()
+        kept = self._jackknife_sets()
         found = []
         for images, learnt in zip(kept, cues, strict=True):
             drawn = Draws(np.ones((1, len(self.labels))), images[None].astype(float))

@@ -1,8 +1,8 @@
-"""Cue utilisation: weights of the regions of the face in each rater's ratings.
+"""Cue utilisation: weights of the regions of the face in the ratings of each rater.
 
 In Brunswik's lens model (Brunswik 1956; Hammond, Hursch and Todd 1964; Nestler and Back 2013) a judgement is
 a weighted sum of cues. Here a cue is the contribution of a region to a prediction that was fitted to all
-raters together. The weight of a cue in a rater's ratings is the rater's utilisation of it.
+raters together. The weight of a cue in a rater's ratings is called the rater's utilisation of the cue.
 """
 
 from collections.abc import Callable
@@ -18,30 +18,29 @@ from traitlens.comparison.lens_design import LensDesign, TraitRatings
 
 UTILISATION = "utilisation"
 
-
 Progress = Callable[[int], None] | None
-"""Called with the number of further draws done."""
+"""Function that is called with the number of draws since the last call."""
 
 
 def group_utilisation(
     design: LensDesign, raters: np.ndarray, images: np.ndarray, cues: np.ndarray | None = None
 ) -> np.ndarray:
-    r"""Compute the mean utilisation of weighted sets of raters, on weighted images.
+    """Compute the mean utilisation of each group, for many sets of weights of raters and images.
 
-    Least-squares fit of all judgements, with a level for each rater and one weight per cue. With a complete
-    design it is the mean of the raters' own regressions; otherwise raters are weighted by the information of
-    their images about each cue.
+    All ratings of a group are fitted by least squares, with a level for each rater and one weight per cue.
+    With a complete design this is the mean of the raters' own regressions. Otherwise raters whose images are
+    more informative about a cue have more weight.
 
     Parameters
     ----------
     design : LensDesign
-        The study.
+        Ratings and cues of the study.
     raters : ndarray of shape (group, draw, rater)
         Weight of each rater; 0 for raters of other groups.
     images : ndarray of shape (draw, image)
         Weight of each image.
     cues : ndarray of shape (trait, image, region), optional
-        Standardised cues to use in place of the design's.
+        Standardised cues; those of the design if None.
 
     Returns
     -------
@@ -58,10 +57,10 @@ def group_utilisation(
 def _trait_utilisation(
     trait: TraitRatings, cues: np.ndarray, raters: np.ndarray, images: np.ndarray
 ) -> np.ndarray:
-    """Solve the normal equations of one trait, centred by rater: (group, draw, region)."""
+    """Compute the utilisation of one trait, an array of shape (group, draw, region)."""
     regions = cues.shape[1]
-    products = _products(cues)
-    # Means of the cues over the images of each pattern: (draw, pattern, region).
+    products = _products_of_cues(cues)
+    # Means of the cues over the images of each pattern, of shape (draw, pattern, region).
     patterns, members = trait.patterns
     count = np.asarray(images @ patterns.T)
     safe = np.maximum(count, 1e-12)
@@ -79,7 +78,7 @@ def _trait_utilisation(
 
 
 def solve_normal(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve normal equations by the minimum-norm solution.
+    """Solve normal equations; the solution has minimum norm if the predictors are collinear.
 
     Parameters
     ----------
@@ -97,27 +96,27 @@ def solve_normal(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.asarray((inverse @ right[:, :, None])[:, :, 0])
 
 
-def _products(cues: np.ndarray) -> np.ndarray:
-    """Return the products of all pairs of cues: (image, region * region)."""
+def _products_of_cues(cues: np.ndarray) -> np.ndarray:
+    """Return the products of all pairs of cues, an array of shape (image, region * region)."""
     return np.asarray((cues[:, :, None] * cues[:, None, :]).reshape(len(cues), -1))
 
 
 @dataclass(frozen=True)
 class RaterRegressions:
-    """Each rater's own regression of ratings on cues, for one trait.
+    """Separate regressions of the ratings of each rater on the cues, for one trait.
 
     Parameters
     ----------
     utilisation : ndarray of shape (rater, region)
-        Rating points per standard deviation of the cue; missing for raters with too few images.
+        Rating points per standard deviation of the cue; NaN for raters with too few images.
     n_images : ndarray of shape (rater,)
-        Images that the rater rated.
+        Number of images that each rater rated.
     consistency : ndarray of shape (rater,)
         Multiple correlation of the ratings with the cues.
     noise : ndarray of shape (rater,)
         Standard deviation of the residuals, in rating points.
     grams, right : ndarray of shape (rater, region, region) and (rater, region)
-        The normal equations, centred by rater.
+        Left and right sides of the normal equations, centred by rater.
     """
 
     utilisation: np.ndarray
@@ -129,23 +128,17 @@ class RaterRegressions:
 
 
 def least_images(regions: int) -> int:
-    """Return the minimum number of images of a rater for a regression.
-
-    Returns
-    -------
-    int
-        2 (regions + 1).
-    """
+    """Return the minimum number of rated images for a regression of one rater: 2 (regions + 1)."""
     return 2 * (regions + 1)
 
 
 def regress_raters(trait: TraitRatings, cues: np.ndarray) -> RaterRegressions:
-    """Fit ratings to cues by least squares, for every rater at once.
+    """Regress the ratings of each rater on the cues by least squares, for one trait.
 
     Parameters
     ----------
     trait : TraitRatings
-        Ratings.
+        Ratings of the trait.
     cues : ndarray of shape (image, region)
         Standardised cues.
     """
@@ -154,7 +147,7 @@ def regress_raters(trait: TraitRatings, cues: np.ndarray) -> RaterRegressions:
     safe = np.maximum(count, 1)
     mean = np.asarray(trait.seen @ cues) / safe[:, None]
     level = np.asarray(trait.ratings.sum(axis=1)).ravel() / safe
-    grams = np.asarray(trait.seen @ _products(cues)).reshape(-1, regions, regions)
+    grams = np.asarray(trait.seen @ _products_of_cues(cues)).reshape(-1, regions, regions)
     grams -= count[:, None, None] * mean[:, :, None] * mean[:, None, :]
     right = np.asarray(trait.ratings @ cues) - (count * level)[:, None] * mean
     squares = trait.ratings.power(2) if isinstance(trait.ratings, csr_matrix) else trait.ratings**2
@@ -174,12 +167,12 @@ def regress_raters(trait: TraitRatings, cues: np.ndarray) -> RaterRegressions:
 
 
 def rater_utilisation(design: LensDesign) -> pd.DataFrame:
-    """Tabulate each rater's cue utilisation.
+    """Tabulate the cue utilisation of each rater.
 
     Parameters
     ----------
     design : LensDesign
-        The study.
+        Ratings and cues of the study.
 
     Returns
     -------
@@ -204,7 +197,7 @@ def rater_utilisation(design: LensDesign) -> pd.DataFrame:
 
 
 def rater_fits(design: LensDesign) -> pd.DataFrame:
-    """Tabulate how well cues account for each rater's ratings.
+    """Tabulate how well the cues explain the ratings of each rater.
 
     Returns
     -------
@@ -236,24 +229,24 @@ def rater_fits(design: LensDesign) -> pd.DataFrame:
 def rater_values(
     trait: TraitRatings, cues: np.ndarray, members: np.ndarray, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """Compute values of single raters whose mean is their group's utilisation.
+    """Compute a utilisation of each rater so that the mean over raters is the group's utilisation.
 
     Parameters
     ----------
     trait : TraitRatings
-        Ratings.
+        Ratings of the trait.
     cues : ndarray of shape (image, region)
         Standardised cues.
     members : ndarray of int
-        Raters of the group who rated the trait.
+        Indices of the raters of the group who rated the trait.
     weights : ndarray of shape (member,), optional
         Weight of each rater; 1 if None.
 
     Returns
     -------
     ndarray of shape (member, region)
-        The raters' own regressions where the design is complete and raters weigh alike; else the group's
-        utilisation plus the rater's influence on it (infinitesimal jackknife, Jaeckel 1972).
+        With a complete design and equal weights, the raters' own regressions; otherwise the utilisation of
+        the group plus the influence of the rater on it (infinitesimal jackknife, Jaeckel 1972).
     """
     fits = regress_raters(trait, cues)
     own = np.ones(len(members)) if weights is None else weights
@@ -285,18 +278,7 @@ def summarise_utilisation(design: LensDesign) -> pd.DataFrame:
 
 
 def mean_intervals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return means over rows and their 95 % intervals (Student's t); missing with one row.
-
-    Parameters
-    ----------
-    values : ndarray of shape (row, column)
-        Values.
-
-    Returns
-    -------
-    mean, low, high : ndarray of shape (column,)
-        Means and bounds.
-    """
+    """Return the mean of each column with its 95 % interval (Student's t), which is NaN with one row."""
     number, mean = len(values), values.mean(axis=0)
     if number < 2:
         return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)

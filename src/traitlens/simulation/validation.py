@@ -95,7 +95,7 @@ def run_validation(
         ):
             for start in range(0, len(faces.traits), TRAITS_AT_ONCE):
                 some = range(start, min(start + TRAITS_AT_ONCE, len(faces.traits)))
-                found = runner.run(name, key, faces.take(some))
+                found = runner.run(name, key, faces.select_traits(some))
                 rates.append(found[0].assign(faces=name))
                 places.append(found[1].assign(faces=name))
     together = pd.concat(rates, ignore_index=True)

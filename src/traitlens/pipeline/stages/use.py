@@ -76,7 +76,7 @@ def compare(io: StageIO) -> None:
         progress=io.advance,
     )
     io.write(USE_TESTS, tests)
-    components = by_component.leading_components(read_kernels(io))
+    components = by_component.region_components(read_kernels(io))
     ordered = array.sel({IMAGE: io.value("folds")[IMAGE].to_numpy(object)})
     options = {"within": within, "permutations": DRAWS, "seed": io.value("settings.seed")}
     io.write(WITHIN_REGIONS, by_component.compare_components(rated, ordered, components, **options))
