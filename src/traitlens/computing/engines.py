@@ -198,7 +198,7 @@ def _dask_settings() -> dict[str, Any]:
 
 
 def _return_unchanged(work: Work) -> Work:
-    """Return the argument, as the task that sends it to workers."""
+    """Return the argument; submitted as a task, this sends it to workers only once."""
     return work
 
 

@@ -12,7 +12,7 @@ from traitlens.features.weights import VGG16_DIGEST, VGG16_LAYERS, cache_folder,
 from traitlens.problems import Problem, TraitlensError, WeightsError, unknown_choice
 
 METADATA = "traitlens"
-"""Name of the entry in the header of a weight file with preprocessing, source and digest."""
+"""Name of the header entry of a weight file that contains preprocessing, source and digest."""
 
 
 @dataclass(frozen=True)

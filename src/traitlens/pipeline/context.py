@@ -107,7 +107,7 @@ class Context:
         return digest(str(value) if name in ("spaces", "regional_spaces") else value)
 
     def forget(self, *names: str) -> None:
-        """Remove values and digests from the cache: of rewritten files, and of values no longer needed.
+        """Remove the cached values and digests of rewritten files and of inputs that are no longer needed.
 
         Parameters
         ----------

@@ -212,7 +212,7 @@ def _group_means(group: str, readouts: Sequence[Readout]) -> list[float]:
 
 
 def _references(reference: Reference, means: np.ndarray) -> np.ndarray:
-    """Return the reference rating of each readout."""
+    """Return the rating with which the predictions of each readout are compared."""
     if isinstance(reference, str):
         return means.copy() if reference == "mean" else np.zeros_like(means)
     return np.broadcast_to(np.asarray(reference, float), means.shape).copy()

@@ -279,7 +279,7 @@ def _add(some: "torch.Tensor | None", more: "torch.Tensor | None") -> "torch.Ten
 
 
 def _crop_to_input(values: "torch.Tensor", like: "torch.Tensor") -> "torch.Tensor":
-    """Crop values to the channels, rows and columns of an input of a sum, which may be smaller."""
+    """Crop the relevance of a sum to the size of one of its inputs, which may be smaller than the sum."""
     channels, rows, columns = like.shape[1:]
     return values[:, :channels, :rows, :columns]
 

@@ -92,7 +92,7 @@ class Share:
     divide : bool, default True
         If False, relevance is not divided by a denominator, as for a gradient.
     where : {"everywhere", "active", "inactive"}
-        Outputs to which the share applies: all, or those that are positive (not positive) before the ReLU.
+        Outputs to which the share applies: all, those that are positive before the ReLU, or the others.
     """
 
     terms: tuple[Term, ...]

@@ -24,7 +24,7 @@ UNITS_AT_ONCE = (8, 5, 4)
 registers (measured)."""
 
 POSITIONS_AT_ONCE = 8
-"""Number of positions that are computed with the same filter weights, while the processor caches them."""
+"""Number of positions computed in turn with the same filter weights, which stay in the processor cache."""
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:

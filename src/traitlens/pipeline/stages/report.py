@@ -37,7 +37,7 @@ def report(io: StageIO) -> None:
 
 
 def describe_study(io: StageIO) -> dict[str, Any]:
-    """Return everything about the study that the report says; results can then be reported without it."""
+    """Return what the report says about the study, so that the results folder suffices to write it."""
     described, ratings = io.value("description"), io.value("ratings")
     images, settings = described["images"], described["settings"]
     return {
