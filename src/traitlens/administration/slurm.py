@@ -47,7 +47,7 @@ set -euo pipefail
 # All computers must see the folder of the study under the same path.
 study={shlex.quote(study)}
 
-# Check the installation, and download the network's weights before the workers need them.
+# Check the installation: versions, weights of the network, writable folders.
 traitlens doctor
 
 # Folder for the temporary files of this job, such as the address of the scheduler.

@@ -63,7 +63,7 @@ def convolve(
     conv2d = torch.nn.functional.conv2d
     if values.device.type != "cpu" or values.dtype != torch.float32 or not has_winograd():
         return conv2d(values, weight, bias, padding=padding)
-    values, weight = values.contiguous(), weight.contiguous()  # in the layout of NNPACK
+    values, weight = values.contiguous(), weight.contiguous()  # converting memory layouts would be slow
     if min(weight.shape[:2]) < MANY_CHANNELS or values.shape[2] * values.shape[3] < MANY_PIXELS:
         return conv2d(values, weight, bias, padding=padding)
     # NNPACK is faster with one image at a time.

@@ -187,5 +187,5 @@ class _ConvolutionSums:
         covariance = self.xy / count - (self.x / count) * (self.y.view(-1, 1, 1, 1) / count)
         length = (self.weight * covariance).sum((1, 2, 3), keepdim=True)
         pattern = covariance / torch.where(length == 0, 1.0, length)
-        pattern[self.count < FEWEST] = 0  # too few positions for a covariance
+        pattern[self.count < FEWEST] = 0  # otherwise rounding errors are divided
         return np.ascontiguousarray(pattern.numpy(), "<f4")
