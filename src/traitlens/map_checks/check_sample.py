@@ -250,21 +250,10 @@ def associate_regions(
 
 
 def average_by_region(features: np.ndarray, labels: np.ndarray, number: int) -> np.ndarray:
-    """Average each channel over the grid cells of each region, weighted by the overlap of cell and region.
+    """Average features (channel, row, column) of an image over the cells of each region: (region, channel).
 
-    Parameters
-    ----------
-    features : ndarray (channel, row, column)
-        Features of one image.
-    labels : ndarray of int (y, x)
-        Index of the region of each pixel.
-    number : int
-        Number of regions.
-
-    Returns
-    -------
-    ndarray (region, channel)
-        Averages; 0 for a region without pixels.
+    Cells are weighted by their overlap with the region. `labels` (y, x) is the index of the region of each
+    pixel, `number` the number of regions. A region without pixels has the average 0.
     """
     rows, columns = features.shape[1:]
     cell = (
