@@ -42,7 +42,7 @@ def convolve(
 ) -> "torch.Tensor":
     """Compute a 3x3 convolution, by Winograd's method if that is faster; gradients are not supported.
 
-    The shape of `values` and of the result is (image, channel, row, column), that of `weight` (out, in, 3, 3).
+    `values` and the result are (image, channel, row, column), and `weight` is (out, in, 3, 3).
     """
     import torch
 
