@@ -261,7 +261,7 @@ def test_faces_that_may_not_be_published_never_appear(small, tmp_path):
 
 
 def test_a_folder_without_results_is_refused(tmp_path):
-    with pytest.raises(TraitlensError, match=r"holds no study\.json"):
+    with pytest.raises(TraitlensError, match=r"contains no study\.json"):
         write_report(tmp_path)
     (tmp_path / "study.json").write_text("{")
     (tmp_path / "performance.csv").write_bytes(b"\xff\xfe,\n")

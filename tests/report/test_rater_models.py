@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from traitlens.report.rater_models import describe_effect_row, say_rater_models, tabulate_rater_models
+from traitlens.report.rater_models import describe_effect_row, describe_rater_models, tabulate_rater_models
 from traitlens.report.results import Results
 
 ROW = {
@@ -52,13 +52,13 @@ def test_effects_are_told_with_their_direction(changes, told):
 
 
 def test_what_is_unbalanced_left_out_or_not_found_is_told(tmp_path):
-    found = " ".join(say_rater_models(results_of(tmp_path, ROW)))
+    found = " ".join(describe_rater_models(results_of(tmp_path, ROW)))
     assert "2 raters without a value" in found
     assert "age: 41.00 among autistic raters, 30.00 among non-autistic raters" in found
     assert "Significant after correction: warm" in found
-    nothing = " ".join(say_rater_models(results_of(tmp_path, ROW | {"p_corrected": 0.2})))
+    nothing = " ".join(describe_rater_models(results_of(tmp_path, ROW | {"p_corrected": 0.2})))
     assert "No effect was significant after correction (smallest corrected p = .200)." in nothing
-    assert "of 0.50 points or more are ruled out in 0 of 1 cells" in nothing
+    assert "of 0.50 points or more are ruled out for 0 of 1 traits and effects" in nothing
 
 
 def test_tables_hold_adjusted_and_unadjusted_differences(tmp_path):

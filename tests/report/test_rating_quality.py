@@ -61,7 +61,7 @@ def test_without_signs_and_rules_that_is_told(tmp_path):
         told == "Quality of the ratings. No rater shows a sign of careless responding. Nothing was left out."
     )
     assert [table.caption for table in tables] == ["The rater who stands out; the other one shows no sign of "
-        "careless responding. ratings/quality.csv holds every rater."]  # fmt: skip
+        "careless responding. ratings/quality.csv lists every rater."]  # fmt: skip
     nobody = QUALITY.assign(signs=None, n_left_out=0)
     assert describe_quality(Results(tmp_path, {}, quality=nobody))[1] == []
 

@@ -50,7 +50,7 @@ def test_what_is_explained_is_told_in_methods_and_limits():
     deviation, rating = results_with(), results_with({"method": "cao2023"})
     assert describe_signs(deviation) == SIGNS
     assert describe_limits(deviation) == list(LIMITS)
-    assert "every map holds the mean rating as well" in describe_limits(rating)[1][1]
+    assert "every map contains the mean rating as well" in describe_limits(rating)[1][1]
     assert not any("Letzgus" in reference for reference in describe_methods(rating).references)
 
 

@@ -1,4 +1,4 @@
 """Figures and the report, one self-contained page.
 
-Comes in: the results folder. Goes out: SVG, PNG and HTML.
+Input: the results folder. Output: SVG, PNG and HTML files.
 """

@@ -1,4 +1,4 @@
-"""Charts of numbers: reliability, performance beside its ceiling, scatter plots, regions."""
+"""Charts of reliability, performance, learning curves, and observed against predicted ratings."""
 
 import json
 import math
@@ -27,7 +27,7 @@ from traitlens.report.style import (
 )
 
 MOST_DOTS = 3000
-"""Number of dots above which a scatter plot is rasterised in vector formats, so that pages stay fast."""
+"""Number of dots above which a scatter plot is rasterised in vector formats, to keep pages fast."""
 BAR_OPACITY = 0.75
 """Opacity of bars."""
 ZOOM_FROM = 0.5
@@ -56,7 +56,7 @@ def name_rows(axes: Axes, names: Sequence[str], limit: int) -> None:
     Parameters
     ----------
     axes : Axes
-        The axes; row `i` lies at y = `i`.
+        The axes; row `i` is at y = `i`.
     names : sequence of str
         The names.
     limit : int
@@ -73,14 +73,14 @@ def name_rows(axes: Axes, names: Sequence[str], limit: int) -> None:
 def draw_intervals(
     axes: Axes, values: pd.DataFrame, colour: str, marker: str, size: float = 4.5, **style: Any
 ) -> None:
-    """Draw dots with intervals, all of one colour in one call, which is faster.
+    """Draw dots with intervals in one colour.
 
     Parameters
     ----------
     axes : Axes
         The axes.
     values : DataFrame
-        y, value, low, high; cells may be missing.
+        Columns y, value, low and high; values may be missing.
     colour, marker : str
         Colour and marker.
     size : float, default 4.5
@@ -175,7 +175,7 @@ def _dots_by_trait(
 
 
 def _zoom(axes: Axes, values: np.ndarray, label: str) -> None:
-    """Set the axis of correlations, which starts at zero unless all values are high."""
+    """Set the limits of an axis of correlations: from zero, or from near the lowest value if all are high."""
     finite = values[np.isfinite(values)]
     lowest = float(finite.min(initial=1.0))
     start = 0.0
@@ -340,7 +340,7 @@ def plot_scatter(
     -------
     Figure
         All panels have the same axes and show r in a corner; the dashed line marks equality. The label
-        of each panel's axes is the JSON list of group and trait, by which a page finds the panels.
+        of each panel's axes is a JSON list of its group and trait, which the page's script reads.
 
     Examples
     --------

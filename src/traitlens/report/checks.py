@@ -26,7 +26,7 @@ class Balance:
     slope : float
         Slope of the pixel sum on the prediction's deviation from its reference (1: complete).
     leak : float
-        Median size of deviation minus pixel sum, in rating points.
+        Median absolute value of deviation minus pixel sum, in rating points.
     """
 
     trait: str
@@ -58,7 +58,7 @@ def check_folds(predictions: pd.DataFrame) -> str:
 
 
 def check_conservation(maps: xr.Dataset | None, traits: list[str], groups: list[str]) -> list[Balance] | None:
-    """Compare the pixel sums of maps with the predictions.
+    """Compare the pixel sum of each map with the prediction that it explains.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def check_conservation(maps: xr.Dataset | None, traits: list[str], groups: list[
     Returns
     -------
     list of Balance or None
-        One for each trait and group that has maps; None where the conservation is missing.
+        Conservation by trait and group; None if the maps lack predictions, references or pixel sums.
     """
     if maps is None or not {"prediction", "reference", "pixel_sum"} <= set(maps.data_vars):
         return None
@@ -109,7 +109,7 @@ def tabulate_conservation(conservation: list[Balance]) -> Table:
     Table
         A row for each trait and group.
     """
-    columns = ["Trait", "Group", "Maps", "r of pixel sums with predictions", "Pixels’ share", "Typical leak"]
+    columns = ["Trait", "Group", "Maps", "r of pixel sums with predictions", "Pixels’ share", "Median leak"]
     rows = [
         [row.trait, row.group, count(row.n), bounded(row.r, 3), decimal(row.slope, 3), decimal(row.leak, 3)]
         for row in conservation

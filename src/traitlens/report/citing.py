@@ -1,4 +1,4 @@
-"""References: traitlens itself and the works that an analysis rests on."""
+"""List of references to cite for an analysis."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from traitlens.report.results import read_results
 from traitlens.report.wording import REFERENCES, describe_methods
 
 ALWAYS = ("bach", "cao", "simonyan")
-"""References of every analysis at the default settings: method, protocol, weights."""
+"""Keys of the references for the default settings."""
 
 
 def list_references(results: Path | None = None) -> list[str]:
@@ -16,7 +16,7 @@ def list_references(results: Path | None = None) -> list[str]:
     Parameters
     ----------
     results : Path or None
-        A results folder, whose methods text says what was used; None for the default settings.
+        A results folder, to cite the methods that its study used; None for the default settings.
 
     Returns
     -------
@@ -26,7 +26,7 @@ def list_references(results: Path | None = None) -> list[str]:
     Raises
     ------
     TraitlensError
-        If the folder holds no results.
+        If the folder is not a results folder.
 
     Examples
     --------

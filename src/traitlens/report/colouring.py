@@ -17,7 +17,7 @@ OPACITY: Final = 0.5
 
 
 def smooth(maps: np.ndarray, sigma: float = SMOOTHING) -> np.ndarray:
-    """Smooth maps with a Gaussian, which leaves their unit and nearly their sums.
+    """Smooth maps with a Gaussian filter.
 
     Parameters
     ----------
@@ -38,12 +38,12 @@ def smooth(maps: np.ndarray, sigma: float = SMOOTHING) -> np.ndarray:
 
 
 def symmetric_limit(*maps: np.ndarray, percentile: float = PERCENTILE) -> float:
-    """Return the limit of a symmetric colour scale that single extreme pixels do not stretch.
+    """Compute the limit of a symmetric colour scale from a percentile of absolute values.
 
     Parameters
     ----------
     *maps : arrays
-        Maps that share the scale; values that are not finite are left out.
+        Maps that share the scale; values that are not finite are ignored.
     percentile : float, default 99.9
         Percentile of the absolute values at which the scale ends; larger values have the colour of the end.
 
@@ -86,9 +86,9 @@ def colour(relevance: np.ndarray, limit: float) -> np.ndarray:
 
 
 def lay_over(face: np.ndarray, colours: np.ndarray, opacity: float = OPACITY) -> np.ndarray:
-    """Multiply the colours of a map with a grey face.
+    """Overlay a coloured map on a grey face by multiplication.
 
-    Where the face is bright or transparent, a pixel has exactly the colour of the scale.
+    Where the face is white or hidden, pixels keep the colour of the scale.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def lay_over(face: np.ndarray, colours: np.ndarray, opacity: float = OPACITY) ->
     colours : uint8 array (y, x, 3)
         The colours of the map.
     opacity : float, default 0.5
-        0 hides the face, 1 shows it in full.
+        Opacity of the face: 0 hides it, 1 shows it in full.
 
     Returns
     -------

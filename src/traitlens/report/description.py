@@ -1,4 +1,4 @@
-"""Versions of the software that made the results."""
+"""Versions of the software, for the provenance of results."""
 
 import platform
 from importlib import metadata

@@ -1,4 +1,4 @@
-"""Figures of the tests of pixels: where the groups' maps differ, with the significant areas outlined."""
+"""Figure of the pixel-wise tests of group differences, with significant areas outlined."""
 
 from collections.abc import Sequence
 
@@ -33,8 +33,8 @@ def plot_pixel_differences(
     Parameters
     ----------
     tests : Dataset
-        `comparisons/pixels.zarr`: estimate and p_corrected (comparison, trait, y, x), NaN where nothing was
-        tested, and, if it is there, face (face_y, face_x, colour).
+        `comparisons/pixels.zarr`: estimate and p_corrected (comparison, trait, y, x), NaN in pixels that
+        were not tested, and optionally face (face_y, face_x, colour).
     comparison : str, optional
         Pair of groups, as "first - second"; the first pair by default.
     traits : sequence of str, optional
@@ -74,8 +74,7 @@ def plot_pixel_differences(
     panels = []
     for trait, estimate in zip(traits, estimates, strict=True):
         fine = zoom(np.nan_to_num(estimate), factor, order=1, grid_mode=True, mode="nearest")
-        # The test corrects over pixels; the correction over traits (Bonferroni) is made here, as
-        # in the tables.
+        # p is corrected over pixels only; the Bonferroni correction over traits is applied here.
         found = shown["p_corrected"].sel({TRAIT: trait}).values * tests.sizes[TRAIT] <= alpha
         outline = np.kron(found, np.ones((factor, factor), bool))
         panels.append(Picture(lay_over(face, colour(fine, end), opacity), trait, outline=outline))

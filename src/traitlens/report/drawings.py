@@ -31,11 +31,11 @@ class Drawing:
     name : str
         Name of its files, without ending.
     about : str
-        Its trait or part of the face; may be empty.
+        Trait that it shows; may be empty.
     wide, narrow : str
-        Both widths as `data:` addresses of SVG images.
+        The figure at both widths, as `data:` addresses of SVG images.
     panels : dict
-        For scatter plots: where each panel lies in "wide" and "narrow".
+        For scatter plots, the position of each panel in "wide" and "narrow".
     """
 
     name: str
@@ -64,13 +64,13 @@ def draw_figures(results: Results, folder: Path) -> dict[str, list[Drawing]]:
     drawn: dict[str, list[Drawing]] = {}
     gc.freeze()  # figures hold reference cycles; freezing older objects makes their collection fast
     for family, kind in FIGURES.items():
-        if _is_spared(family, drawn, results):
+        if _is_redundant(family, drawn, results):
             continue
         for about in results.traits if kind.each_trait else [""]:
             name = family if not about else f"{family}_{_slug(about, len(drawn.get(family, [])))}"
             try:
                 drawing = _draw(results, family, about, name, folder)
-            except TraitlensError:  # its data are missing
+            except TraitlensError:  # the data of this figure are missing
                 continue
             drawn.setdefault(family, []).append(drawing)
     gc.unfreeze()
@@ -78,8 +78,8 @@ def draw_figures(results: Results, folder: Path) -> dict[str, list[Drawing]]:
     return drawn
 
 
-def _is_spared(family: str, drawn: dict[str, list[Drawing]], results: Results) -> bool:
-    """Return whether another figure of the report already shows this."""
+def _is_redundant(family: str, drawn: dict[str, list[Drawing]], results: Results) -> bool:
+    """Return whether a family of figures is omitted because another figure shows the same data."""
     if family == "reliability":  # the figure of performance shows the ceilings
         return results.performance is not None and "ceiling_r" in results.performance
     shown_by = {"extremes": "faces", "average_maps": "overview"}
@@ -107,7 +107,7 @@ def _address(svg: str) -> str:
 
 @lru_cache(maxsize=256)
 def _compress(picture: str) -> str:
-    """Compress a picture of a figure, unless it is partly transparent."""
+    """Compress an embedded PNG image as JPEG, unless it is partly transparent."""
     with Image.open(io.BytesIO(base64.b64decode(picture.split(",", 1)[1]))) as image:
         colours = np.asarray(image.convert("RGBA"))
     return data_uri(colours[..., :3], quality=80) if (colours[..., 3] == 255).all() else picture

@@ -35,7 +35,7 @@ def describe_experiment(results: Results) -> list[str]:
 
 
 def _describe_design(facts: dict[str, Any]) -> str:
-    """Describe raters and pictures."""
+    """Describe the numbers of raters, base faces and altered pictures."""
     raters = [
         f"{count(number)} raters of the group {group}" for group, number in facts.get("raters", {}).items()
     ]
@@ -53,7 +53,7 @@ def _describe_agreement(tables: dict[str, pd.DataFrame]) -> list[str]:
             continue
         what = "effects" if row["quantity"] == "effects" else "differences between groups"
         ceiling = (
-            f"; the errors of the observed ones allow {bounded(row['ceiling'])}"
+            f" (highest possible given the errors of observed effects: {bounded(row['ceiling'])})"
             if is_number(row["ceiling"])
             else ""
         )
@@ -84,11 +84,11 @@ def _describe_groups(differences: pd.DataFrame) -> str:
         f"{row[REGION]}, {row[TRAIT]} ({decimal(row['difference'])}, p {_equals(row['p'])})"
         for row in found.to_dict("records")
     ]
-    return f"Effects differed between {first} and {second} (first less second): {'; '.join(names)}."
+    return f"Effects differed between {first} and {second} (first minus second): {'; '.join(names)}."
 
 
 def _equals(p: float) -> str:
-    """Write a p value with its sign."""
+    """Format a p value with an equals or less-than sign."""
     text = probability(p)
     return text if text.startswith("<") else f"= {text}"
 
@@ -143,7 +143,7 @@ def tabulate_experiment(results: Results) -> list[Table]:
             for row in differences.to_dict("records")
         ]  # fmt: skip
         first, second = differences[["group_1", "group_2"]].iloc[0]
-        caption = f"Differences of these effects. {first} less {second}; p is corrected over the table."
+        caption = f"Differences of these effects. {first} − {second}; p is corrected over the table."
         made.append(
             leave_out_empty(caption, ["Trait", "Region", "Difference", "95% interval", "p (corrected)"], rows)
         )

@@ -1,4 +1,4 @@
-"""Figures of faces: single ones with their maps, and averages of those with extreme predictions."""
+"""Figures of single faces with their maps, and of averages of faces with extreme predictions."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -40,12 +40,12 @@ def _say_difference(results: Results) -> list[str]:
     table = results.comparisons.get("difference")
     if table is None:
         return []
-    told = []
+    texts = []
     for (first, second), own in table.groupby(["group_1", "group_2"], sort=False):
         found = own[own["p_corrected"] <= ALPHA]
         begin = f"The difference of the mean ratings of a face ({first} − {second})"
         if found.empty:
-            told.append(
+            texts.append(
                 f"{begin} was not predicted from the features of faces for any trait (smallest corrected "
                 f"{p_value(own['p_corrected'].min())})."
             )
@@ -55,10 +55,10 @@ def _say_difference(results: Results) -> list[str]:
             f"{p_value(row['p_corrected'])}; reliability of the difference {bounded(row['reliability'])})"
             for row in found.to_dict("records")
         ]
-        told.append(
+        texts.append(
             f"{begin} was predicted from the features of faces, out of sample, for {'; '.join(cells)}."
         )
-    return told
+    return texts
 
 
 def _say_slopes(results: Results) -> list[str]:
@@ -74,8 +74,8 @@ def _say_slopes(results: Results) -> list[str]:
     for row in found.head(MOST_SENTENCES).to_dict("records"):
         which = "larger" if row["estimate"] > 0 else "smaller"
         cells.append(
-            f"{row[TRAIT]}, {row['moderator']}: the more, the {which} the ratings by "
-            f"{raters_of(str(row['group_1']))} less those by {raters_of(str(row['group_2']))} "
+            f"{row[TRAIT]}, {row['moderator']}: the higher this measure, the {which} the ratings by "
+            f"{raters_of(str(row['group_1']))} minus those by {raters_of(str(row['group_2']))} "
             f"({decimal(row['estimate'])} points per SD, 95% CI "
             f"{interval(row['ci_low'], row['ci_high'], decimal)}, {p_value(row['p_corrected'])} corrected; "
             f"over "
@@ -103,7 +103,7 @@ def plot_face_types(
         `comparisons/face_types.csv`, of one pair of groups: trait, moderator, estimate, ci_low, ci_high,
         p_corrected.
     traits : sequence of str, optional
-        Which, in which order; all as they come by default.
+        Traits to draw, in this order; all by default.
     width : float, default 183
         Width in millimetres.
 

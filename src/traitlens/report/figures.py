@@ -1,4 +1,4 @@
-"""Figures by name: description, required data, and function that draws them from a results folder."""
+"""Registry of the report's figures, and a function that draws one of them by name."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from traitlens.report.style import WIDE
 from traitlens.report.variance_sources import plot_variances
 
 LOOKS = ("opacity", "smoothing", "percentile", "limit")
-"""Options of figures that hold maps."""
+"""Options of figures of maps."""
 
 RANGES = {
     "width": (40, 400),
@@ -84,7 +84,8 @@ class Kind:
     about : str
         One-line description.
     draw : callable
-        Draws it from results, an order and further options; raises TraitlensError if data are missing.
+        Function of results, order and further options that draws the figure; raises TraitlensError if
+        data are missing.
     options : tuple of str
         Names of further options.
     each_trait : bool
@@ -194,7 +195,7 @@ def _check(name: str, kind: Kind, width: float, options: dict[str, Any]) -> list
 
 
 def _known(what: str, wanted: Sequence[str] | None, known: list[str]) -> list[str]:
-    """Return the wanted names, or all; refuse names that the study does not have."""
+    """Return the chosen names, or all by default; raise an error for names that the study does not have."""
     for name in wanted or ():
         if name not in known:
             raise unknown_choice(what, name, tuple(known))
@@ -202,9 +203,9 @@ def _known(what: str, wanted: Sequence[str] | None, known: list[str]) -> list[st
 
 
 def _need(part: _Part | None, name: str, remedy: str = "run the study, or choose another figure") -> _Part:
-    """Return a part of the results, or raise an error that names the missing file."""
+    """Return a table or dataset of the results, or raise an error that names the missing file."""
     if part is None:
-        raise TraitlensError(Problem(f"the results hold no {name}", remedy))
+        raise TraitlensError(Problem(f"the results contain no {name}", remedy))
     return part
 
 
@@ -214,7 +215,7 @@ def _method(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
     return plot_method(results, width=order.width)
 
 
-@_figure("the noise ceilings of r")
+@_figure("the noise ceiling of r for each group and trait")
 def _reliability(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
     table = _need(results.reliability, a.RELIABILITY.path)
     _need(table.get("ceiling_r"), "noise ceilings")
@@ -287,7 +288,7 @@ def _faces(results: Results, order: Order, options: dict[str, Any]) -> Figure:
 
 
 def _extreme_faces(results: Results, trait: str, width: float) -> list[str]:
-    """Choose publishable faces with the lowest and highest mean predictions, one for each person."""
+    """Choose publishable faces with the lowest and the highest mean predictions, one image per person."""
     maps = _need(results.maps, a.MAPS.path)
     allowed = set(results.publishable)
     names = [image for image in maps[IMAGE].values if image in allowed]
@@ -322,7 +323,7 @@ def _profile(results: Results, order: Order, options: dict[str, Any]) -> Figure:
         raise TraitlensError(f"this image may not be published: {image}")
     pixels = _need(results.pixels, a.PREPARED.path)
     if not a.GROUP_CUES.of(results.folder).exists():
-        raise TraitlensError(f"the results hold no {a.GROUP_CUES.path}")
+        raise TraitlensError(f"the results contain no {a.GROUP_CUES.path}")
     cues = a.GROUP_CUES.read(results.folder)
     own = cues[(cues[IMAGE] == image) & cues[TRAIT].isin(traits) & cues[GROUP].isin(order.groups)]
     face = pixels.sel({IMAGE: image}).values
@@ -393,7 +394,7 @@ def _planted(results: Results, order: Order, _options: dict[str, Any]) -> Figure
     return plot_planted(table, groups=results.compared, width=order.width)
 
 
-@_figure("where the groups' maps differ, with significant areas outlined", LOOKS[:1] + LOOKS[2:])
+@_figure("differences between the groups' maps, with significant areas outlined", LOOKS[:1] + LOOKS[2:])
 def _pixel_differences(results: Results, order: Order, options: dict[str, Any]) -> Figure:
     tests = _need(results.pixel_tests, a.PIXEL_MAPS.path)
     traits = [trait for trait in order.traits if trait in tests[TRAIT].values]

@@ -1,4 +1,4 @@
-"""Findings: each question of the study and its answer, for summary, terminal and sections."""
+"""Answers to the questions of a study, in words, for the report and the terminal."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from traitlens.report.numbers import bounded, decimal, interval, is_number, p_va
 from traitlens.report.results import Results
 
 KINDS = ("found", "alone", "not found", "exploratory", "about", "not tested")
-"""Kinds of findings in the order of the summary, which leaves out the last."""
+"""Kinds of findings in the order of the summary; the last kind is not shown there."""
 
 POINTS_PER_SD = (
     "Points per SD: how many rating points a group’s ratings rise where this region looks one standard "
@@ -41,18 +41,18 @@ class Finding:
     key, question : str
         Name of the question ("prediction", "shares", "range", "noise" or one of `QUESTIONS`) and its text.
     kind : {"found", "alone", "not found", "exploratory", "about", "not tested"}
-        Whether a confirmatory test found a difference ("alone": only before correction for the number of
-        questions), or what else the sentences say.
+        Result of a main test ("alone": significant only before correction for the number of questions);
+        "exploratory" for a further test, "about" for a description of single groups.
     sentences : tuple of str
-        The finding in short.
+        Sentences on the finding.
     verdict, detail : str
-        Text of a section before and after these sentences.
+        Text before and after these sentences in a section of the report.
     caveat : str
         Text that the summary adds to each sentence.
     unit : str
         Explanation of the unit of the sentences, where it needs one.
     pair : str
-        Names of the two groups where more than one pair was compared.
+        Names of the two groups, if several pairs were compared.
     """
 
     key: str
@@ -90,14 +90,14 @@ def list_findings(results: Results) -> list[Finding]:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """Words for the differences between two groups.
+    """Words that describe one kind of difference between two groups.
 
     Parameters
     ----------
     what, tests : str
-        Quantity that is compared, and unit of the number of tests.
+        Compared quantity, and what the tests are counted in.
     more : str
-        Beginning of a sentence on the group with the higher value, up to the preposition.
+        Beginning of the sentence that names the group with the higher value.
     unit : str
         Unit of the difference.
     values : tuple of str
@@ -105,7 +105,7 @@ class _Comparison:
     write : callable
         Function that writes a value.
     detectable : str
-        Template for the size that would have been found.
+        Template for the size of a difference that would have been found.
     """
 
     what: str
@@ -190,7 +190,7 @@ def _tests_of_pair(results: Results, name: str, first: str, second: str) -> pd.D
 
 
 def _answer(name: str, question: str, row: dict[Any, Any], table: pd.DataFrame, pair: str) -> Finding:
-    """Answer a question about two groups."""
+    """Return the finding of one question on two groups."""
     comparison = COMPARISONS[name]
     called = table[table[corrected_p(name)] <= ALPHA]
     unit = POINTS_PER_SD if name == "use" else ""
@@ -211,7 +211,7 @@ def _answer(name: str, question: str, row: dict[Any, Any], table: pd.DataFrame, 
 
 
 def _say_found(name: str, called: pd.DataFrame) -> list[str]:
-    """Write which group has higher values, and for which traits."""
+    """Write sentences on the significant differences of one question."""
     comparison = COMPARISONS[name]
     if name == "use":
         return [
@@ -278,7 +278,7 @@ def _say_not_found(name: str, answer: dict[Any, Any], table: pd.DataFrame) -> st
 
 
 def _say_equivalence(table: pd.DataFrame) -> str:
-    """Write for how many traits a difference of the study's margin is ruled out."""
+    """Write for how many traits the equivalence test rules out a difference of the study's margin."""
     if "equivalence_p" not in table or table["equivalence_p"].isna().all():
         return ""
     within = int((table["equivalence_p"] <= ALPHA).sum())
@@ -289,7 +289,7 @@ def _say_equivalence(table: pd.DataFrame) -> str:
 
 
 def _prediction(results: Results) -> list[Finding]:
-    """Write how well the ratings of new faces were predicted, overall and by group."""
+    """Return the finding on prediction performance, overall and by group."""
     if results.performance is None:
         return []
     known = results.performance.dropna(subset=["r"])
@@ -322,7 +322,7 @@ def _percent_of_ceiling(table: pd.DataFrame) -> str:
 
 
 def _prediction_of(group: str, known: pd.DataFrame) -> str:
-    """Write the range of r of a group's ratings."""
+    """Write the smallest and largest r of the models of a group."""
     table = known[known[GROUP] == group].sort_values("r")
     if table.empty:
         return ""
@@ -345,13 +345,13 @@ def _prediction_of(group: str, known: pd.DataFrame) -> str:
 
 
 def better_than_chance(performance: pd.DataFrame) -> pd.Series:
-    """Select the readouts that predict better than chance.
+    """Test which readouts predict better than chance.
 
     Returns
     -------
     Series of bool
-        p of r at most .05, corrected for the number of readouts; where readouts cannot be refitted, and p is
-        missing, an interval of r above 0.
+        True if p of r, corrected for the number of readouts, is at most .05; without p, if the interval of r
+        is above 0.
     """
     nothing = pd.Series(float("nan"), performance.index)
     p = performance.get("p_corrected", performance.get("p", nothing))

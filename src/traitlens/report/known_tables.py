@@ -1,4 +1,4 @@
-"""Tables of tests and checks in the report: section, caption and columns of each."""
+"""Captions and columns of the report's tables of tests and checks."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ MOST_ROWS = 400
 """Maximum number of rows of a table in the report."""
 
 INTERVAL, CROSSED, PAIR = "interval", "crossed", "pair"
-"""Columns made of two: the ends of an interval, or the two groups."""
+"""Columns that combine two: the ends of an interval, or the names of two groups."""
 
 HEADINGS = {
     PAIR: "Groups", GROUP: "Group", TRAIT: "Trait", "trait_1": "Trait", "trait_2": "and trait",
@@ -66,11 +66,11 @@ class Known:
     Parameters
     ----------
     section : str
-        Key of its section.
+        Key of the section that shows the table.
     caption : str
-        Its caption.
+        Caption.
     names, values : tuple of str
-        Columns of names and of numbers; columns that a table lacks are left out.
+        Columns of names and of numbers, those that exist in the table.
     """
 
     section: str
@@ -249,7 +249,7 @@ CHECKS = {
 """Tables of `checks/`, in the order of the report."""
 
 NOT_PRINTED = ("answers", "transfer_traits", "conservation", "rater_models", "covariates")
-"""Tables that are not printed: tables of single raters or images, and those shown in another form."""
+"""Tables that are shown in another form, or not at all because they list single raters or images."""
 
 
 def print_tables(results: Results, names: Sequence[str]) -> list[Table]:
@@ -260,7 +260,7 @@ def print_tables(results: Results, names: Sequence[str]) -> list[Table]:
     results : Results
         The results.
     names : sequence of str
-        Names of tables; tables that the results lack are left out.
+        Names of tables; tables that do not exist are skipped.
 
     Returns
     -------
@@ -309,7 +309,7 @@ def print_table(table: pd.DataFrame, how: Known, results: Results) -> Table:
     how : Known
         Its layout.
     results : Results
-        For the order of traits and groups, and their number.
+        The results, for the order of traits and the number of groups.
     """
     names = [name for name in how.names if name in table or (name == PAIR and len(results.groups) > 2)]
     values = [name for name in how.values if name in table or (name in _ENDS and _ENDS[name][0] in table)]

@@ -50,13 +50,14 @@ or from the middle outwards for 1 of 1 groups and traits.']
         means = table.groupby("null", sort=False)["similarity"].mean()
         values = ", ".join(f"{bounded(value)} ({kind})" for kind, value in means.items())
         found.append(
-            "Null maps: the maps correlate with those of the same faces by models that know nothing by "
-            f"{values}. Near 1, a map would show the face and not the ratings."
+            "Null maps: the maps correlate with maps of the same faces by null models, which have no "
+            f"information on the ratings, with r = {values}. Near 1, a map would "
+            "show the face and not the ratings."
         )
         edges, null = table["edge_correlation"].mean(), table["null_edge_correlation"].mean()
         found.append(
             f"Contours: the size of relevance correlates with the contours of the faces by {bounded(edges)}, "
-            f"that of null maps by {bounded(null)}."
+            f"and the size of relevance in null maps by {bounded(null)}."
         )
     if "flipping" in checks:
         wide = checks["flipping"].pivot_table(index=[GROUP, TRAIT], columns="order", values="gain")

@@ -1,4 +1,4 @@
-"""Figures of average maps, for one trait or all."""
+"""Figures of average relevance maps, of one trait or of all traits."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Correlation matrices of traits, and of readouts applied to other traits."""
+"""Figures of correlation matrices: between traits, and of readouts applied to other traits."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from traitlens.report.charts import in_order
 from traitlens.report.numbers import bounded
 from traitlens.report.style import INK, MAP_COLOURS, WIDE, inches, shorten, styled
 
-# Millimetres: the smallest cell that holds a number, the largest cell, room for names.
+# In millimetres: smallest cell with a number, largest cell, space for names.
 _READABLE, _LARGEST, _NAMES = 6.2, 11.0, 28.0
 _LETTERS = 22
 
@@ -114,7 +114,7 @@ def _draw_matrices(
     down: str = "",
     across: str = "",
 ) -> Figure:
-    """Draw a correlation matrix for each group, and their scale."""
+    """Draw a correlation matrix for each group, and a colour bar."""
     beside = min(len(groups), 2 if width > 120 else 1)
     lines = math.ceil(len(groups) / beside)
     cell = min((width / beside - _NAMES - 8) / len(names), _LARGEST)

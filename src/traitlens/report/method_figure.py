@@ -1,4 +1,4 @@
-"""The figure of the study's method: from faces and ratings to maps and tests."""
+"""Figure of the steps of the analysis, from faces and ratings to maps and tests."""
 
 import textwrap
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from traitlens.report.numbers import count
 from traitlens.report.results import Results
 from traitlens.report.style import FAINT, INK, WIDE, colours_of, inches, styled
 
-# Millimetres: between cells, at the edge, above a cell for its title, below for its text.
+# In millimetres: gap between cells, margin, height of titles, height of texts.
 _GAP, _EDGE, _TITLE, _TEXT = 5.0, 1.0, 6.0, 17.0
 
 Box = tuple[float, float, float]
@@ -28,7 +28,7 @@ class Step:
     Parameters
     ----------
     title, text : str
-        Text above and below its picture.
+        Text above and below the picture.
     draw : callable
         Function that draws the picture into a box of the page.
     """
@@ -78,7 +78,7 @@ def plot_method(results: Results, *, width: float = WIDE) -> Figure:
 
 
 def _list_steps(results: Results) -> list[Step]:
-    """Return the steps with their settings."""
+    """Return the steps of the analysis with titles, texts and functions that draw them."""
     study, groups = results.study, results.groups
     readout, folds = results.setting("readout") or {}, results.setting("folds", "number")
     grid = readout.get("grid")
@@ -169,7 +169,7 @@ def _draw_ratings(page: Axes, box: Box, results: Results) -> None:
 def _draw_network(page: Axes, box: Box) -> None:
     """Draw the layers of the network."""
     left, top, side = box
-    # Where each layer begins, how tall and how broad it is, as shares of the side.
+    # Left edge, height and width of each layer, as shares of the side.
     layers = (
         (0.02, 0.95, 0.06),
         (0.13, 0.75, 0.1),

@@ -6,17 +6,17 @@ from typing import Any
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a cell holds a finite number.
+    """Return whether a value is a finite number.
 
     Parameters
     ----------
     value : any
-        A cell of a table, or nothing.
+        Value of a table's cell, or None.
 
     Returns
     -------
     bool
-        False for None, text, empty cells and infinities.
+        False for None, text, NaN and infinities.
     """
     try:
         return math.isfinite(float(value))
@@ -64,17 +64,17 @@ def bounded(value: Any, digits: int = 2) -> str:
 
 
 def abs_below_one(value: Any) -> bool:
-    """Return whether a cell holds a number between -1 and 1.
+    """Return whether a value is a number between -1 and 1.
 
     Parameters
     ----------
     value : any
-        A cell of a table, or nothing.
+        Value of a table's cell, or None.
 
     Returns
     -------
     bool
-        Whether the absolute value is below 1.
+        True if the absolute value is below 1.
     """
     return is_number(value) and abs(float(value)) < 1
 
@@ -167,7 +167,7 @@ def raters_of(group: str) -> str:
     Returns
     -------
     str
-        The name itself if it is a plural, otherwise followed by "raters".
+        The name itself if it ends with "s", otherwise the name followed by "raters".
 
     Examples
     --------

@@ -49,7 +49,7 @@ def write_report(results: Path, out: Path | None = None) -> Path:
     Raises
     ------
     TraitlensError
-        If the folder holds no results or a file in it cannot be read.
+        If the folder is not a results folder, or a file in it cannot be read.
 
     Examples
     --------
@@ -130,7 +130,7 @@ def _list_headlines(results: Results, findings: list[Finding]) -> list[tuple[str
 
 
 def _choose_cover(sections: list[Section]) -> Shown | None:
-    """Return the figure of the summary: the maps of all traits, or else the first of a list."""
+    """Choose the figure that the summary shows: maps of all traits, or the next best that exists."""
     shown = [shown for section in sections for block in section.blocks for shown in block.figures]
     for begin in ("overview", "average_maps", "region_differences", "utilisation", "performance"):
         for one in shown:
@@ -153,7 +153,7 @@ def _describe_cover(results: Results) -> str:
 
 
 def _describe_origin(provenance: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return what identifies a run: date, version, seed, inputs, time."""
+    """Return rows on the run: date, versions, command, seed, inputs and time."""
     inputs = provenance.get("sha256", {})
     together = hashlib.sha256("".join(f"{key}{inputs[key]}" for key in sorted(inputs)).encode()).hexdigest()
     seconds = sum(float(value) for value in (provenance.get("seconds") or {}).values())
@@ -168,7 +168,7 @@ def _describe_origin(provenance: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _italicise(text: str) -> Markup:
-    """Set symbols of statistics in italics, without line breaks before their numbers."""
+    """Set symbols of statistics in italics, with non-breaking spaces up to their numbers."""
     escaped = str(escape(text))
     pieces = re.sub(r"(?<![\w&])([prdtgqFk]|R²)( )(=|&lt;|&gt;|≥|≤)( )", "<i>\\1</i>\u00a0\\3\u00a0", escaped)
     return Markup(pieces)  # all other text is escaped
@@ -201,7 +201,7 @@ def _digest(text: str) -> str:
 
 
 def _flat(values: Any, before: str = "") -> list[tuple[str, str]]:
-    """Return nested settings as pairs of dotted name and text."""
+    """Flatten nested settings to pairs of dotted name and text."""
     if isinstance(values, dict) and values:
         return [
             line

@@ -1,4 +1,4 @@
-"""Tests of a part of the report as sentences for a paper (APA style)."""
+"""Results of tests as sentences in APA style, for a paper."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from traitlens.report.results import Results
 
 Row = Mapping[Any, Any]
 MOST_SENTENCES = 12
-"""Maximum number of tests that are all listed; of more tests, only significant ones are."""
+"""Maximum number of tests that are listed in full; of more tests, only significant ones are listed."""
 
 APA = {
     "means": ("ratings", "Mean ratings ({groups})"),
@@ -27,7 +27,7 @@ APA = {
     "pixels": ("comparison", "Maps on the template ({groups})"),
     "variables": ("comparison", "Variables of the raters"),
 }
-"""Section of the report and first words, by table of `comparisons/`."""
+"""Section of the report and beginning of the paragraph, by table of `comparisons/`."""
 
 
 def write_tests(results: Results, section: str) -> list[str]:
@@ -72,12 +72,12 @@ def _count_identities(row: Mapping[Any, Any]) -> str:
 
 
 def _as_lines(begin: str, cells: list[str]) -> str:
-    """Join tests into lines of text."""
+    """Join a heading and the texts of tests, one line each."""
     return ":\n".join([begin, ";\n".join(cells) + "."]) if cells else ""
 
 
 def _write_table(begin: str, table: pd.DataFrame, name: str) -> str:
-    """Write all tests, or, of many, the significant ones and the smallest p of the others."""
+    """Write all tests of a table; if there are many, only significant ones and the smallest p of the rest."""
     p = table[corrected_p(name)]
     listed = table if len(table) <= MOST_SENTENCES else table[p <= ALPHA]
     cells = [TESTS[name](row) for row in listed.head(MOST_SENTENCES).to_dict("records")]
@@ -100,7 +100,7 @@ def _ci(row: Row, low: str, high: str, write: Callable[[Any], str]) -> str:
 
 
 def _means(row: Row) -> str:
-    """Write a test of mean ratings."""
+    """Write one test of a difference in mean ratings."""
     return (
         f"{row[TRAIT]}, difference {decimal(row['estimate'])}, {_ci(row, 'ci_low', 'ci_high', decimal)}, "
         f"{p_value(row['p_corrected'])} (corrected), d = {decimal(row['cohens_d'])}, "
@@ -117,7 +117,7 @@ def _crossed(row: Row) -> str:
 
 
 def _reliability(row: Row) -> str:
-    """Write a test of reliability."""
+    """Write one test of a difference in reliability."""
     return (
         f"{row[TRAIT]}, {bounded(row['reliability_1'])} and {bounded(row['reliability_2'])}, difference "
         f"{bounded(row['estimate'])}, {_ci(row, 'ci_low', 'ci_high', bounded)}, "
@@ -126,7 +126,7 @@ def _reliability(row: Row) -> str:
 
 
 def _performance(row: Row) -> str:
-    """Write a test of performance."""
+    """Write one test of a difference in prediction performance."""
     return (
         f"{row[TRAIT]}, r = {bounded(row['r_1'])} and {bounded(row['r_2'])}, q = {bounded(row['estimate'])}, "
         f"{_ci(row, 'ci_low', 'ci_high', bounded)}, {p_value(row['p_corrected'])} (corrected)"
@@ -134,7 +134,7 @@ def _performance(row: Row) -> str:
 
 
 def _use(row: Row) -> str:
-    """Write a test of the use of a region."""
+    """Write one test of a difference in the use of a region."""
     return (
         f"{row[REGION]}, {row[TRAIT]}, difference {decimal(row['estimate'])}, "
         f"{_ci(row, 'ci_low', 'ci_high', decimal)}, g = {decimal(row['hedges_g'])}, "
@@ -143,7 +143,7 @@ def _use(row: Row) -> str:
 
 
 def _of_trait(row: Row) -> str:
-    """Write a test of range or noise."""
+    """Write one test of a difference in range or noise."""
     return (
         f"{row[TRAIT]}, {decimal(row['value_1'])} and {decimal(row['value_2'])} rating points, difference "
         f"{decimal(row['estimate'])}, {_ci(row, 'ci_low', 'ci_high', decimal)}, "
@@ -152,7 +152,7 @@ def _of_trait(row: Row) -> str:
 
 
 def _pixels(row: Row) -> str:
-    """Write a test of an area of a map."""
+    """Write one significant area of the pixel-wise test."""
     symbol = _EFFECTS[row.get("test", "t")][0]
     return (
         f"{row[TRAIT]}, an area of {count(row['n_pixels'])} cells, largest {symbol} = "
@@ -161,7 +161,7 @@ def _pixels(row: Row) -> str:
 
 
 def _variables(row: Row) -> str:
-    """Write a test of a variable of the raters."""
+    """Write one test of the association with a variable of the raters."""
     symbol, effect = _EFFECTS[row["test"]]
     region = row[REGION] if isinstance(row[REGION], str) and row[REGION] else "mean rating"
     return (

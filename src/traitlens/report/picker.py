@@ -26,8 +26,8 @@ def make_picker(results: Results) -> dict[str, Any] | None:
     -------
     dict or None
         What :func:`describe_results` returns, images (name, face, cells, cues), limits by trait (per 1% of
-        the picture), and the numbers shown and left out; a cell holds the observed and predicted rating and
-        the coloured map, by group and trait in order. None where no face may be shown or there is no
+        the picture), and the numbers shown and left out; a cell contains the observed rating, the predicted
+        rating and the coloured map, by group and trait. None where no face may be shown or there is no
         prediction.
     """
     if results.pixels is None or results.predictions is None or not results.publishable:
@@ -133,7 +133,7 @@ def _cell(rating: tuple[float, float] | None) -> list[Any] | None:
 
 
 def read_cues(results: Results) -> dict[str, pd.DataFrame]:
-    """Read the cues of the faces' regions, by image; empty if the results hold none."""
+    """Read the cues of the faces' regions, by image; empty if the results contain none."""
     table = results.use.get(GROUP_CUES.name)
     return {} if table is None else dict(iter(table.fillna({REGION: ""}).groupby(IMAGE, sort=False)))
 
@@ -159,7 +159,7 @@ def list_cues(table: pd.DataFrame, trait: str, groups: list[str]) -> list[list[A
 
 
 def _extremes(results: Results) -> list[str]:
-    """Return images ordered from extreme to average predictions of any group and trait."""
+    """Rank images from the most extreme to the most average predictions over groups and traits."""
     assert results.predictions is not None
     order: dict[str, int] = {}
     for _, part in results.predictions.groupby([GROUP, TRAIT], sort=False):
@@ -171,7 +171,7 @@ def _extremes(results: Results) -> list[str]:
 
 
 def _sample(images: list[str], extremes: list[str], number: int) -> list[str]:
-    """Choose half of the images from the extremes and half evenly from the others, in order."""
+    """Choose a number of images: half from the extremes, half evenly spaced among the others."""
     if len(images) <= number:
         return images
     allowed = set(images)
@@ -188,7 +188,7 @@ def find_color_limit(results: Results, trait: str) -> float | None:
     Returns
     -------
     float or None
-        In rating points per pixel; None if the results hold no maps of the trait.
+        In rating points per pixel; None if there are no maps of the trait.
     """
     if results.maps is None or trait not in results.maps[TRAIT].values:
         return None

@@ -18,8 +18,8 @@ UNIT = "rating points per 1% of the picture"
 SIGNS = ("lowers the rating", "raises the rating")
 """Labels of the ends of a map's scale."""
 
-# Millimetres: gap between pictures, margin, height of a bar with its labels, width of the labels at its
-# ends, largest width of a picture, longest bar.
+# In millimetres: gap between pictures, margin, height of a colour bar, of the labels at the ends of the bar,
+# largest width of a picture, largest length of a bar.
 _GAP, _EDGE, _BAR, _ENDS, _LARGEST, _LONGEST = 2.0, 1.0, 12.0, 3.2, 46.0, 70.0
 
 
@@ -52,9 +52,9 @@ class Picture:
     Parameters
     ----------
     pixels : uint8 array (y, x, 3)
-        Its colours.
+        RGB colours.
     above, below : str
-        Text above and below it.
+        Text above and below the picture.
     outline : bool array (y, x) or None
         Area that is outlined.
     """
@@ -97,13 +97,13 @@ def draw_rows(rows: Sequence[Row], width: float, clipped: bool, letters: bool = 
     Parameters
     ----------
     rows : sequence of Row
-        Rows from the top; all pictures have one shape.
+        Rows from the top; all pictures have the same shape.
     width : float
         Width of the figure in millimetres.
     clipped : bool
         Whether the bars show that larger values have the colours of their ends.
     letters : bool, default False
-        Whether rows with a heading are lettered A, B, C ...
+        Whether rows with a heading have letters A, B, C ...
 
     Returns
     -------
@@ -118,7 +118,7 @@ def draw_rows(rows: Sequence[Row], width: float, clipped: bool, letters: bool = 
     heights = [_heights(row, picture, most) for row in rows]
     whole = sum(height for _, _, height in heights) + _EDGE
     figure = Figure(figsize=(inches(width), inches(whole)))
-    # One pair of axes for all pictures is faster than one for each.
+    # All pictures share one pair of axes, which is faster to draw.
     page = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(whole, 0))
     page.set_axis_off()
     block = widest * panel + (widest - 1) * _GAP

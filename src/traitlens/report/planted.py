@@ -1,4 +1,4 @@
-"""Planted differences and what was found, in simulated studies and on a study's own faces."""
+"""Comparison of planted with found differences, in simulated studies and on a study's own faces."""
 
 import pandas as pd
 
@@ -8,7 +8,7 @@ from traitlens.report.numbers import count, decimal, p_value, several
 from traitlens.report.results import Results
 
 CONFUSED = 0.1
-"""Rate of false calls above which a region counts as mistaken for another one."""
+"""False positive rate of a region above which it is named as mistaken for the planted one."""
 MOST_PAIRS = 12
 """Maximum number of pairs of regions that are named."""
 

@@ -1,4 +1,4 @@
-"""Sentences, tables and figure on models of raters."""
+"""Sentences, tables and a figure on rater models (effects of groups and other variables of raters)."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -33,8 +33,8 @@ MOST_PANELS = 12
 Row = Mapping[Any, Any]
 
 
-def say_rater_models(results: Results) -> list[str]:
-    """Describe unbalanced variables, and effects of the models of raters with their direction.
+def describe_rater_models(results: Results) -> list[str]:
+    """Describe unbalanced variables, and significant effects with their direction.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def say_rater_models(results: Results) -> list[str]:
     text = (
         f"Model of the raters: value ~ {formula}, fitted to each rater’s values. Group differences are "
         f"adjusted "
-        "for the other variables and hold at their means. Standard errors allow unequal variances; p by "
+        "for the other variables, at the means of these. Standard errors allow unequal variances; p by "
         "permutation of residuals (Freedman and Lane, 1983), corrected over traits and regions."
     )
     if row["n_missing"]:
@@ -58,7 +58,7 @@ def say_rater_models(results: Results) -> list[str]:
 
 
 def _say_balance(results: Results) -> list[str]:
-    """Describe the variables in which groups differ."""
+    """Describe the variables of the formula in which the groups differ."""
     table = results.comparisons.get("covariates")
     if table is None or not table["unbalanced"].any():
         return []
@@ -96,7 +96,7 @@ def _say_found(table: pd.DataFrame) -> list[str]:
             limits = (
                 f" Differences of mean ratings of {decimal(known['margin'].iloc[0])} points or more are "
                 f"ruled out "
-                f"in {ruled} of {len(known)} cells (not corrected)."
+                f"for {ruled} of {len(known)} traits and effects (not corrected)."
             )
         return [f"No effect was significant after correction (smallest corrected {smallest}).{limits}"]
     sentences = [describe_effect_row(row) for row in found.head(MOST_SENTENCES).to_dict("records")]
@@ -223,7 +223,7 @@ def plot_rater_models(
         `comparisons/rater_models.csv`: effect, measure, trait, effect_size, effect_low, effect_high,
         p_corrected; the use of regions is left out.
     traits : sequence of str, optional
-        Which, in which order; all as they come by default.
+        Traits to draw, in this order; all by default.
     width : float, default 183
         Width in millimetres.
 

@@ -16,21 +16,21 @@ MOST_RATERS = 10
 EXCLUSIONS = {
     "untouched": "answers given without moving the slider",
     "fastest": "answers given in less than {:g} (in the unit of the recorded times)",
-    "most_too_fast": "raters with more than {:.0%} of too fast answers",
+    "most_too_fast": "raters who gave more than {:.0%} of their answers too fast",
     "one_value": "ratings of raters who gave one value throughout a trait",
     "lowest_retest": "raters whose repeated ratings correlated below {:g}",
-    "lowest_agreement": "raters whose ratings correlated below {:g} with the mean of their group’s others",
+    "lowest_agreement": "raters whose ratings correlated below {:g} with the others of their group",
     "lowest_checks": "raters who passed less than {:.0%} of the attention checks",
     "most_missing": "raters who left more than {:.0%} of the images unrated",
     "off_scale": "ratings off the scale",
     "recognised": "ratings of faces that the rater recognised ({})",
     "fewest_ratings": "ratings of images that fewer than {:g} raters of a group had rated on a trait",
 }
-"""Text of the methods section for each rule of [cleaning]."""
+"""What each rule of [cleaning] excludes, for the methods text."""
 
 
 def describe_quality(results: Results) -> tuple[list[str], list[Table]]:
-    """Describe the quality of the ratings and what the exclusion rules left out.
+    """Describe signs of careless responding, and which ratings the exclusion rules left out.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def _by_rater(quality: pd.DataFrame) -> list[Table]:
     rest = len(quality) - len(ranked)
     others = f"the other {count(rest)} show" if rest != 1 else "the other one shows"
     message = f"{shown}; {others} no sign of careless responding." if rest else f"{shown}."
-    return [leave_out_empty(f"{message} ratings/quality.csv holds every rater.", columns, rows, 4)]
+    return [leave_out_empty(f"{message} ratings/quality.csv lists every rater.", columns, rows, 4)]
 
 
 def describe_plan(results: Results) -> tuple[list[str], list[Table]]:
@@ -176,12 +176,12 @@ def describe_exclusions(results: Results) -> str:
 
 
 def _text(value: Any) -> str:
-    """Write a cell; an empty one as a dash."""
+    """Format a value as text, with a dash for missing values."""
     return str(value) if value == value and value not in (None, "") else "–"
 
 
 def _whole(value: Any) -> str:
-    """Write a number without decimals."""
+    """Format a number without decimals."""
     return f"{value:.0f}" if is_number(value) else "–"
 
 

@@ -255,7 +255,7 @@ def plot_experiment(
     effects : DataFrame
         `experiment/effects.csv`: trait, region, group, predicted, effect, ci_low, ci_high.
     groups, traits : sequence of str, optional
-        Which, in which order; all as they come by default.
+        Groups and traits to draw, in this order; all by default.
     width : float, default 183
         Width in millimetres.
 

@@ -1,4 +1,4 @@
-"""Sentences and figure on a replication."""
+"""Sentences and a figure on the replication of group differences in a second study."""
 
 from collections.abc import Mapping, Sequence
 
@@ -127,7 +127,7 @@ def plot_replication(
     handles = [
         Line2D([], [], color=INK, marker="o", markersize=4, linestyle="none", label="replicated"),
         Line2D([], [], color=INK, marker="o", markersize=4, linestyle="none", markerfacecolor="white",
-               label="not, or not significant in the first study"),
+               label="not replicated, or not significant in the first study"),
         Line2D([], [], color=FAINT, linewidth=5, alpha=0.3, label="95% prediction interval"),
     ]  # fmt: skip
     figure.legend(handles=handles, loc="outside upper left", ncols=3)

@@ -1,4 +1,4 @@
-"""Contents of a results folder; parts that are missing are None."""
+"""Read the contents of a results folder."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,7 +173,7 @@ class Results:
         return table
 
     def setting(self, *keys: str) -> Any:
-        """Return a setting of the study.
+        """Return the value of a setting of the study.
 
         Parameters
         ----------
@@ -197,7 +197,7 @@ NEEDED = {
     a.PREDICTIONS.path: (GROUP, TRAIT, OBSERVED, PREDICTED),
     a.GROUP_CUES.path: (IMAGE, REGION, GROUP, TRAIT, CUE),
 }
-"""Columns that figures require; all but names hold numbers."""
+"""Columns that figures require, by file; columns other than names must be numeric."""
 
 
 def read_results(folder: Path) -> Results:
@@ -217,7 +217,7 @@ def read_results(folder: Path) -> Results:
     if not (folder / "study.json").is_file():
         raise TraitlensError(
             Problem(
-                "is not a results folder: it holds no study.json",
+                "is not a results folder: it contains no study.json",
                 "name the folder that `traitlens run` wrote",
                 str(folder),
             )
@@ -226,7 +226,7 @@ def read_results(folder: Path) -> Results:
     recorded = consistent_outputs(folder)
 
     def read(artifact: Artifact) -> Any:
-        """Read a file if it exists and belongs to the others, and collect its faults."""
+        """Read a file if it exists and is from the same run as the others; collect errors."""
         is_current = recorded is None or artifact in DESCRIPTIONS or artifact.path in recorded
         if not is_current or not artifact.of(folder).exists():
             return None
@@ -284,7 +284,7 @@ def read_results(folder: Path) -> Results:
 
 
 def _read(artifact: Artifact, folder: Path) -> Any:
-    """Read a file; return None for an empty table."""
+    """Read a file of a results folder; return None for an empty table."""
     if artifact.path.endswith(".zarr"):
         return _open(artifact.of(folder))
     value = artifact.read(folder)
@@ -294,7 +294,7 @@ def _read(artifact: Artifact, folder: Path) -> Any:
 
 
 def _find_fault(artifact: Artifact, value: Any) -> str:
-    """Return why a file cannot come from a run, or an empty string."""
+    """Return why the content of a file is invalid, or an empty string."""
     if artifact == a.STUDY:
         names = [value.get("groups", []), value.get("traits", [])] if isinstance(value, dict) else [None]
         if not all(isinstance(one, list) and all(isinstance(name, str) for name in one) for one in names):
@@ -302,14 +302,14 @@ def _find_fault(artifact: Artifact, value: Any) -> str:
         if not isinstance(value.get("may_publish", {}), dict) or not isinstance(
             value.get("settings", {}), dict
         ):
-            return "does not hold settings and permissions by name"
+            return "does not list settings and permissions by name"
     for column in NEEDED.get(artifact.path, ()):
         if column not in value:
             return f"has no column {column!r}"
-        holds_names = column in (GROUP, TRAIT, IMAGE, REGION, "question")
+        is_name = column in (GROUP, TRAIT, IMAGE, REGION, "question")
         # An empty table has no column types.
-        if len(value) and not holds_names and not pd.api.types.is_numeric_dtype(value[column]):
-            return f"holds text in the column {column!r}"
+        if len(value) and not is_name and not pd.api.types.is_numeric_dtype(value[column]):
+            return f"has text in the column {column!r}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""The report's sections: tables, figures with captions, and reasons for missing parts."""
+"""Sections of the report: questions with answers, figures, tables, and reasons for missing parts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +24,7 @@ from traitlens.report.map_check_results import summarise
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
 from traitlens.report.paper_sentences import write_tests
 from traitlens.report.planted import describe_confusions, describe_planted, describe_within_regions
-from traitlens.report.rater_models import CAPTION, say_rater_models, tabulate_rater_models
+from traitlens.report.rater_models import CAPTION, describe_rater_models, tabulate_rater_models
 from traitlens.report.rating_quality import describe_plan, describe_quality
 from traitlens.report.results import Results
 from traitlens.report.text_tables import Table, leave_out_empty, tabulate_import, tabulate_ratings
@@ -46,7 +46,7 @@ class Shown:
     alt : str
         Alternative text for screen readers.
     number : int
-        Its number on the page.
+        Number of the figure on the page.
     """
 
     drawing: Drawing
@@ -62,7 +62,7 @@ class Block:
     Parameters
     ----------
     key, heading : str
-        Its anchor and its heading.
+        Anchor and heading.
     paragraphs, notes : list of str
         The answer; notes on missing parts.
     figures : list of Shown
@@ -90,9 +90,9 @@ class Section:
     Parameters
     ----------
     key, title : str
-        Its anchor and its heading.
+        Anchor and heading.
     blocks : list of Block
-        Its questions, in order.
+        Questions, in order.
     notes : list of str
         Notes on missing parts.
     apa : list of str
@@ -115,7 +115,7 @@ def make_sections(results: Results, drawings: Drawings, findings: Sequence[Findi
     Returns
     -------
     list of Section
-        Ratings, prediction, use of the face, maps, checks; figures are numbered through.
+        Sections in the order of the page, with figures numbered from 1.
     """
     sections = [
         _ratings(results, drawings, findings),
@@ -145,7 +145,7 @@ def _ask(findings: Sequence[Finding], key: str, heading: str = "") -> Block:
 
 
 def _show(drawings: Drawings, family: str, caption: str, alt: str) -> list[Shown]:
-    """Return the figures of a family with captions; `{about}` is replaced by the trait."""
+    """Return the figures of a family with captions, in which `{about}` stands for the trait."""
     return [
         Shown(drawing, caption.replace("{about}", drawing.about), alt.replace("{about}", drawing.about))
         for drawing in drawings.get(family, [])
@@ -164,7 +164,7 @@ def _ratings(results: Results, drawings: Drawings, findings: Sequence[Finding]) 
     section = Section("ratings", "Ratings")
     method = Block("method", "What was done")
     agreement = Block("agreement", "How far do the raters agree?")
-    variances = Block("variances", "Whose variance is it?")
+    variances = Block("variances", "How much of the variance of ratings do raters share?")
     means = _ask(findings, "means", "Do the groups differ in their mean ratings?")
     reliability = _ask(findings, "reliability", "Do the groups differ in how reliable their ratings are?")
     space = Block("trait-space", "How do the traits correlate?")
@@ -182,7 +182,7 @@ def _ratings(results: Results, drawings: Drawings, findings: Sequence[Finding]) 
     if results.reliability is None:
         section.notes.append(
             "Reliability and noise ceilings are left out: they need the ratings of single raters, and these "
-            "results hold none."
+            "results contain none."
         )
     else:
         agreement.paragraphs.append(
@@ -198,7 +198,7 @@ def _ratings(results: Results, drawings: Drawings, findings: Sequence[Finding]) 
         "Dots with intervals: noise ceiling for each trait and group; the numbers are in the table below.",
     )
     if results.targets is None:
-        section.notes.append("Mean ratings are left out: the results hold no ratings/targets.csv.")
+        section.notes.append("Mean ratings are left out: the results contain no ratings/targets.csv.")
     else:
         means.tables.append(tabulate_ratings(results.targets, results))
     variances.paragraphs += describe_variances(results)
@@ -243,7 +243,7 @@ def _prediction(results: Results, drawings: Drawings, findings: Sequence[Finding
     """Return the section on prediction."""
     section = Section("prediction", "Prediction")
     if results.performance is None:
-        section.notes.append("This part is left out: the results hold no performance.csv yet.")
+        section.notes.append("This part is left out: the results contain no performance.csv yet.")
         return section
     how_well = _ask(findings, "prediction", "How well are the ratings predicted from the pictures?")
     compared = _ask(findings, "performance", "Do the groups differ in how predictable their ratings are?")
@@ -281,7 +281,7 @@ def _prediction(results: Results, drawings: Drawings, findings: Sequence[Finding
         drawings,
         "scatter",
         "Observed against predicted mean ratings, one dot per image; on the dashed line both are equal. "
-        "Predictions lie closer together than ratings because a model that is unsure stays near the mean.",
+        "Predictions vary less than ratings because a model that is unsure predicts values near the mean.",
         "Scatter plots of observed against predicted ratings.",
     )
     how_well.figures += _show(
@@ -320,7 +320,7 @@ def _reached(row: Mapping[Any, Any]) -> str:
 
 _SCALE = (
     f"The scale of a figure is symmetric around zero and ends at the {PERCENTILE:g}th percentile of the "
-    "absolute values; what lies beyond has the end’s colour. Maps were smoothed (Gaussian, SD = "
+    "absolute values; larger values have the colour of the end. Maps were smoothed (Gaussian, SD = "
     f"{SMOOTHING:g} pixels). Compare numbers between figures, not colours."
 )
 
@@ -329,7 +329,7 @@ def _relevance(results: Results, drawings: Drawings) -> Section:
     """Return the section on relevance maps."""
     section = Section("relevance", "Relevance maps")
     if results.averages is None and results.maps is None:
-        section.notes.append("This part is left out: the results hold no relevance maps.")
+        section.notes.append("This part is left out: the results contain no relevance maps.")
         return section
     average = Block("average-maps", "Where in the picture do the predictions come from?")
     single = Block("single-faces", "Single faces")
@@ -365,9 +365,9 @@ def _relevance(results: Results, drawings: Drawings) -> Section:
         "Average relevance maps of {about} over the average face.",
     )
     if results.averages is None:
-        section.notes.append("Average maps are left out: the results hold no average_maps.zarr.")
+        section.notes.append("Average maps are left out: the results contain no average_maps.zarr.")
     if results.maps is None:
-        section.notes.append("Maps of single images are left out: they were not kept in these results.")
+        section.notes.append("Maps of single images are left out: they are not stored in these results.")
         return section
     single.figures += _show(
         drawings,
@@ -487,7 +487,7 @@ def _comparison(results: Results, drawings: Drawings, findings: Sequence[Finding
         drawings, "face_types", caption_for(results), "Dots with intervals; numbers in the table below."
     )
     types.tables += print_tables(results, ("difference", "face_types"))
-    models.paragraphs += say_rater_models(results)
+    models.paragraphs += describe_rater_models(results)
     models.figures += _show(
         drawings,
         "rater_models",
@@ -538,7 +538,7 @@ STAGES = {
 
 
 def explain_missing(results: Results, part: str) -> list[str]:
-    """Return sentences on analyses of a section that were left out, with reasons."""
+    """Write which analyses of a section were left out, and why."""
     labels: dict[str, list[str]] = {}
     for row in results.study.get("left_out", []):
         if row["stage"] in STAGES[part]:
@@ -547,7 +547,7 @@ def explain_missing(results: Results, part: str) -> list[str]:
 
 
 def _experiment(results: Results, drawings: Drawings) -> list[Section]:
-    """Whether altered faces are rated as predicted; nothing where there was no experiment."""
+    """Return the section on the experiment with altered faces, if there was one."""
     if not {"effects", "agreement"} <= set(results.experiment):
         return []
     texts, tables = describe_experiment(results), tabulate_experiment(results)
@@ -567,7 +567,7 @@ def _checks(results: Results, drawings: Drawings) -> Section:
         sums.paragraphs.append(check_folds(results.predictions))
     conservation = check_conservation(results.maps, results.traits, results.groups)
     if conservation is None:
-        section.notes.append("Conservation is left out: no maps of single images were kept.")
+        section.notes.append("Conservation is left out: no maps of single images are stored.")
     else:
         sums.paragraphs.append(
             "Conservation: the prediction’s deviation from the mean rating of the training images is the "

@@ -1,4 +1,4 @@
-"""Style of all figures: journal widths, type of at least 7 pt, colours for colour-blind readers."""
+"""Style of all figures: widths of journal columns, font sizes, and colours for colour-blind readers."""
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
@@ -28,8 +28,8 @@ MAP_COLOURS: Final = "RdBu_r"
 """Red: positive; blue: negative; white: zero."""
 
 _SETTINGS: Final = {
-    # DejaVu Sans is installed with matplotlib, so that figures are the same on every computer; the others are
-    # narrower and serve programs that open an SVG file without it.
+    # DejaVu Sans is installed with matplotlib, so figures look the same everywhere; the other fonts are for
+    # programs that open an SVG file where DejaVu Sans is missing.
     "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica", "Liberation Sans"],
     "font.size": 7.5,
@@ -154,7 +154,7 @@ def colours_of(groups: Iterable[str]) -> dict[str, str]:
 
 
 def markers_of(groups: Iterable[str]) -> dict[str, str]:
-    """Return the marker of each group, so that groups do not differ by colour alone.
+    """Return the marker of each group, by its position in the study.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def save_figure(
         file = path.with_name(f"{path.name}.{ending}")
         # Without the date, equal results give equal files.
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
-        # Stronger compression is slow and saves only a few per cent.
+        # A higher compression level is slow and saves only a few per cent.
         packed: dict[str, Any] = {"pil_kwargs": {"compress_level": 1}} if ending == "png" else {}
         with atomic_write(file) as temporary:
             figure.savefig(temporary, format=ending, dpi=dpi, metadata=metadata, **packed)

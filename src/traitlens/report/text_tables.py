@@ -1,4 +1,4 @@
-"""Tables of the report: cells as text."""
+"""Tables of the report with cells formatted as text."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +23,9 @@ class Table:
     rows : list of list of str
         Cells as text.
     n_names : int
-        Number of columns, from the left, that hold names.
+        Number of columns with names, from the left.
     file : str
-        Its file in the results folder; empty for a table made of several files.
+        File in the results folder; empty for a table made from several files.
     """
 
     caption: str
@@ -46,18 +46,18 @@ class Table:
 
 
 def tabulate_import(results: Results) -> list[Table]:
-    """Tabulate what the import of the ratings read and left out, if they were imported."""
+    """Tabulate the numbers of ratings that the import read and left out; empty without an import."""
     rows = results.study.get("imported")
     pairs = [row for row in rows if isinstance(row, list) and len(row) == 2] if isinstance(rows, list) else []
     if not pairs:
         return []
     cells = [[str(what), str(numbers)] for what, numbers in pairs]
     caption = "Import of the ratings. The study’s import.json names every cell and rater."
-    return [Table(caption, ["What", "Account"], cells)]
+    return [Table(caption, ["Item", "Number"], cells)]
 
 
 def leave_out_empty(caption: str, columns: list[str], rows: list[list[str]], n_names: int = 2) -> Table:
-    """Leave out columns in which no row has a value."""
+    """Make a table without the columns in which no row has a value."""
     keep = [i for i in range(len(columns)) if not rows or any(row[i] != "–" for row in rows)]
     names = sum(i < n_names for i in keep)
     return Table(caption, [columns[i] for i in keep], [[row[i] for i in keep] for row in rows], names)
@@ -97,7 +97,7 @@ _MOST_ROWS = 300
 
 
 def tabulate(name: str, table: pd.DataFrame) -> Table:
-    """Format a table with any columns."""
+    """Format a table that has no layout of its own."""
     numeric = [bool(pd.api.types.is_numeric_dtype(table[column])) for column in table.columns]
     n_names = next((i for i, is_numeric in enumerate(numeric) if is_numeric), len(numeric))
     columns = [_HEADINGS.get(str(c), str(c).replace("_", " ").capitalize()) for c in table.columns]

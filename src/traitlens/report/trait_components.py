@@ -1,4 +1,4 @@
-"""Number of components of a trait space, and their loadings with intervals, in the report."""
+"""Sentences and a table on the principal components of the traits."""
 
 from dataclasses import replace
 
@@ -19,21 +19,20 @@ def describe_components(results: Results) -> list[str]:
     table = results.loadings
     if table is None:
         return []
-    told = []
+    texts = []
     for group in results.groups:
         own = table[table[GROUP] == group]
         if own.empty:
             continue
         kept = int(own.loc[own["kept"], "component"].max()) if own["kept"].any() else 0
         what = {0: "no component", 1: "one component"}.get(kept, f"{kept} components")
-        told.append(f"{what} among {raters_of(group)}")
-    if not told:
+        texts.append(f"{what} among {raters_of(group)}")
+    if not texts:
         return []
     return [
-        f"Beyond chance (parallel analysis; Horn, 1965): {', '.join(told)}. The table has their loadings "
-        f"with "
-        "95% intervals over raters; where intervals of two groups overlap widely, different loadings may be "
-        "noise."
+        f"Beyond chance (parallel analysis; Horn, 1965): {', '.join(texts)}. The table lists their "
+        "loadings with 95% intervals over raters; where intervals of two groups overlap "
+        "widely, different loadings may be noise."
     ]
 
 

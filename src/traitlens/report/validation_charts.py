@@ -1,4 +1,4 @@
-"""Charts of simulated studies: error rates, power, and where differences were found."""
+"""Charts of error rates and power in simulated studies."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ MEASURES = ("any region called", "power per planted place", "wrong place called"
 
 @styled
 def draw_validation(rates: pd.DataFrame, path: Path) -> list[Path]:
-    """Draw rates of any call, of wrong calls, and power."""
+    """Draw false positive rates, rates of wrong regions, and power by condition, and save the figure."""
     sets = in_order(rates, "faces", None)
     none, some = rates[rates["difference"] == 0], rates[rates["difference"] != 0]
     panels = [
@@ -53,7 +53,7 @@ def draw_validation(rates: pd.DataFrame, path: Path) -> list[Path]:
 
 @styled
 def draw_power(table: pd.DataFrame, path: Path) -> list[Path]:
-    """Draw rates against the number of raters, a panel for each measure."""
+    """Draw rates against the number of raters, one panel per measure, and save the figure."""
     tests = [name for name in in_order(table, "measure", None) if name in MEASURES]
     differences = sorted(table["difference"].unique())
     figure = Figure(figsize=(inches(WIDE), inches(66)), layout="constrained")

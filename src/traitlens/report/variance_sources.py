@@ -1,4 +1,4 @@
-"""Figure, sentences and table on the sources of the variance of ratings."""
+"""Sentences, a table and a figure on the sources of the variance of ratings."""
 
 import math
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ COLOURS = {
     "identity": "#0072B2", "photograph": "#56B4E9", "image": "#0072B2", "rater": "#999999",
     "private taste": "#D55E00", "private taste and noise": "#E8B38B", "noise": "#E5E5E5",
 }  # fmt: skip
-"""Parts in the order of the figure; shared taste is blue."""
+"""Colour of each source of variance, in the order of the figure; shared taste is blue."""
 INDEX = "beholder index"
 CAPTION = (
-    "Whose variance it is: shares of the variance of single ratings. Blue: what raters share about the "
+    "Sources of variance: shares of the variance of single ratings. Blue: what raters share about the "
     "person shown and about the photograph; grey: raters’ levels; orange: private taste, which a rater "
     "repeats; pale: noise."
 )
@@ -53,8 +53,8 @@ def describe_variances(results: Results) -> list[str]:
         sentences.append(f"Among {raters_of(group)} the beholder index was {text}.")
     if not sentences:
         return [
-            "No trait was rated twice by the same raters, so private taste and noise cannot be told "
-            "apart: the share of private taste lies between nothing and what the figure shows for both."
+            "No trait was rated twice by the same raters, so private taste and noise cannot be "
+            "separated: the share of private taste is between 0 and the share that the figure shows for both."
         ]
     return [
         "The beholder index is the share of private taste in all taste that a rater repeats (Hönekopp, "
@@ -102,7 +102,7 @@ def plot_variances(
     variances : DataFrame
         `ratings/variances.csv`: group, trait, part, share.
     groups, traits : sequence of str, optional
-        Which, in which order; all as they come by default.
+        Groups and traits to draw, in this order; all by default.
     width : float, default 183
         Width in millimetres.
 

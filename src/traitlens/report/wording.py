@@ -1,4 +1,4 @@
-"""Text of the report: design, limits and methods."""
+"""Texts on design, limits and methods for the report."""
 
 from dataclasses import dataclass
 
@@ -111,9 +111,9 @@ class MethodsText:
     Parameters
     ----------
     paragraphs : list of str
-        Its paragraphs, in the past tense.
+        Paragraphs, in the past tense.
     references : list of str
-        The works it cites, in alphabetical order.
+        Cited works, in alphabetical order.
     """
 
     paragraphs: list[str]
@@ -126,8 +126,8 @@ def describe_signs(results: Results) -> str:
         return SIGNS
     return (
         "Red pixels raised and blue pixels lowered the predicted rating; white pixels did neither. Here the "
-        "rating itself is explained, as Cao et al. (2023) did: every map holds the mean rating as well, and "
-        "so is mostly red."
+        "rating itself is explained, as Cao et al. (2023) did: every map contains the mean rating as well, "
+        "and so is mostly red."
     )
 
 
@@ -148,17 +148,17 @@ def describe_design(results: Results) -> list[str]:
 
 
 def _groups(groups: list[str]) -> str:
-    """List the groups."""
+    """List the groups in words."""
     return f"the group {groups[0]}" if len(groups) == 1 else f"the groups {several(groups)}"
 
 
 def _traits(traits: list[str]) -> str:
-    """List the traits, or their number if there are many."""
+    """List the traits in words, with their number."""
     return f"the trait {traits[0]}" if len(traits) == 1 else f"{len(traits)} traits ({several(traits)})"
 
 
 def _ratings(results: Results) -> str:
-    """Describe raters and ratings."""
+    """Describe the numbers of raters, images, traits and ratings."""
     study = results.study
     raters = f"{count(study['n_raters'])} raters" if study.get("n_raters") else "Raters"
     scale = study.get("scale")
@@ -176,7 +176,7 @@ def describe_methods(results: Results) -> MethodsText:
     Returns
     -------
     MethodsText
-        Paragraphs and the references that they cite.
+        Paragraphs, and the references that they cite.
     """
     sections = [
         _say_ratings(results),
@@ -218,7 +218,7 @@ def _say_readout(results: Results) -> tuple[str, list[str]]:
     prepared = {
         "face": "cropped to an upright square around the face with the pupils at fixed places",
         "full": "padded to a square",
-    }.get(str(crop), "brought to a square (around the face where landmarks were at hand)")
+    }.get(str(crop), "brought to a square (around the face if landmarks were found)")
     text = f"Images were {prepared}" + (f" and resized to {size} × {size} pixels. " if size else ". ")
     network = str(results.setting("readout", "backbone") or "vgg16")
     if network == "vgg16":
