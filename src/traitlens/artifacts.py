@@ -113,7 +113,9 @@ TRANSFER_GROUPS = Artifact("comparisons/transfer_groups.csv", "prediction of the
 TRANSFER_TRAITS = Artifact("comparisons/transfer_traits.csv", "prediction of the other traits' ratings")
 COMMON_PENALTIES = Artifact(".cache/common_penalties.csv", "ridge penalty by trait for tests")
 PERFORMANCE_TESTS = Artifact("comparisons/performance.csv", "differences of performance")
-MATCHED_TESTS = Artifact("comparisons/performance_matched.csv", "the same at equal reliability")
+MATCHED_TESTS = Artifact(
+    "comparisons/performance_matched.csv", "differences of performance at equal reliability"
+)
 VARIABLE_TESTS = Artifact("comparisons/variables.csv", "associations with variables of the raters")
 RATER_MODELS = Artifact(
     "comparisons/rater_models.csv", "effects of the variables of a formula on raters' values"
@@ -138,7 +140,7 @@ REGIONAL_KERNELS = Artifact(".cache/regional_kernels.npy", "linear kernels of re
 IMAGE_CUES = Artifact(
     "cues/cues.csv", "cue of each region of each image, from readouts of all groups together"
 )
-GROUP_CUES = Artifact("cues/group_cues.csv", "the same, from readouts of each group")
+GROUP_CUES = Artifact("cues/group_cues.csv", "cue of each region of each image, from readouts of each group")
 REGIONAL_PREDICTIONS = Artifact("cues/predictions.csv", "out-of-fold predictions by regional readouts")
 REGIONAL_MODEL = Artifact("cues/model", "regional readouts as a model to use and share")
 

@@ -32,7 +32,7 @@ def test_faults_of_the_study_are_told_in_words(tmp_path):
     start(tmp_path, "run")
     progress = wait(tmp_path, "run")
     assert progress.state == "failed"
-    assert any("holds no image" in problem.what for problem in progress.problems)
+    assert any("contains no image" in problem.what for problem in progress.problems)
 
 
 @pytest.mark.slow

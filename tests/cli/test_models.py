@@ -75,7 +75,7 @@ def test_folders_of_new_faces(monkeypatch, capsys, model, image, tmp_path):
     (tmp_path / "none").mkdir()
     code, facts, _ = ask(monkeypatch, capsys, "predict", model, tmp_path / "none")
     assert code == 2
-    assert "holds no image" in facts["problems"][0]["what"]
+    assert "contains no image" in facts["problems"][0]["what"]
 
 
 def test_a_new_face_is_explained_in_a_picture_for_each_group(monkeypatch, capsys, model, image, tmp_path):

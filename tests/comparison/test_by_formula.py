@@ -182,7 +182,7 @@ def test_unbalanced_variables_are_named(rng):
         ("age ** 2", "is not understood"),
         ("group * (age", "is no formula"),
         ("y ~ group", "is not understood"),
-        ("group * age * sex", "two variables at most"),
+        ("group * age * sex", "at most two variables"),
         ("", "one variable at least"),
         ("group +", "is no formula"),
     ],

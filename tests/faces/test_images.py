@@ -88,7 +88,9 @@ def test_12_bits_in_16_are_refused(tmp_path: Path, picture: np.ndarray):
 
 def test_formats_that_are_not_read_are_named(tmp_path: Path, picture: np.ndarray):
     Image.fromarray(picture).save(tmp_path / "face.jpg", format="BMP")
-    with pytest.raises(TraitlensError, match="is a BMP file, which is not read; save the image again"):
+    with pytest.raises(
+        TraitlensError, match="is a BMP file, which traitlens does not read; save the image again"
+    ):
         load_image(tmp_path / "face.jpg")
     (tmp_path / "face.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
     with pytest.raises(TraitlensError, match=r"face\.heic"):
@@ -172,7 +174,7 @@ def faulty_files(folder: Path, picture: np.ndarray) -> dict[str, str]:
         "cut.png": "damaged",
         "text.jpg": "is not a JPEG, PNG, TIFF or WebP image",
         "empty.png": "is empty",
-        "gif.png": "is a GIF file, which is not read",
+        "gif.png": "is a GIF file, which traitlens does not read",
         "moves.png": "contains 2 images",
         "pages.tif": "contains 2 images",
         "narrow.png": "is only 20 x 300 pixels",

@@ -8,7 +8,7 @@ from traitlens.report.text_tables import tabulate_import
 
 
 def test_the_import_is_listed():
-    rows = [["Table", "r.csv: 72 rows"], ["Cells of ratings", "72 read, 72 used"]]
+    rows = [["Table", "r.csv: 72 rows"], ["Rating cells", "72 read, 72 used"]]
     (table,) = tabulate_import(SimpleNamespace(study={"imported": rows}))
     assert table.rows == rows
 

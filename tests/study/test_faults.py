@@ -108,7 +108,7 @@ def test_a_file_that_is_no_table_is_told(study_folder, content, message):
 def test_a_missing_folder_and_missing_files_are_told(tmp_path):
     assert "there is no such folder" in told(tmp_path / "nowhere")
     message = told(tmp_path)
-    assert "images/: holds no image" in message
+    assert "images/: contains no image" in message
     assert "ratings.csv: is missing" in message
 
 
@@ -168,5 +168,5 @@ def test_images_that_are_not_read_are_told(study_folder, tmp_path):
         file.unlink()
     (study_folder / "images" / "old.bmp").write_bytes(b"x")
     problems = "\n".join(map(str, read_study(study_folder)[1]))
-    assert "holds no image" in problems
+    assert "contains no image" in problems
     assert "not read; save as PNG or JPEG" in problems

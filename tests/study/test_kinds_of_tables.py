@@ -109,7 +109,7 @@ def test_names_of_matlab_matrices(place):
     np.testing.assert_array_equal(ratings_of(done), VALUES)
     assert "faces names the columns of scores" in str(done.account)
     savemat(place / "none.mat", {"scores": VALUES})
-    with pytest.raises(StudyError, match="neither the columns"):
+    with pytest.raises(StudyError, match="neither the names nor the cells"):
         import_table(place / "none.mat", place / "other", place / "images")
     square = {"faces": names, "scores": np.ones((12, 12))}
     savemat(place / "square.mat", square)
@@ -244,7 +244,7 @@ def test_identifiers_have_one_form(place):
     assert ("rater", "3.0", "3") in done.account.changed
     table = long()
     table.loc[3, "group"] = "A"
-    with pytest.raises(StudyError, match="'A' and 'a' differ in upper and lower case or leading zeros only"):
+    with pytest.raises(StudyError, match="'A' and 'a' differ only in upper and lower case or leading zeros"):
         import_table(_csv(place, table), place / "other", place / "images")
 
 
@@ -277,7 +277,7 @@ def test_identities_are_checked(study_folder):
     table.to_csv(study_folder / "images.csv", index=False)
     text = "\n".join(map(str, read_study(study_folder)[1]))
     assert "images.csv, row 4, column 'identity': is empty" in text
-    assert "identities 'P0' and 'p0' differ in upper and lower case only" in text
+    assert "identities 'P0' and 'p0' differ only in upper and lower case" in text
 
 
 def workbook(place, sheets, hidden=()):

@@ -127,7 +127,7 @@ def test_a_table_given_twice_needs_a_word(place):
     """F15."""
     long().drop(columns="trait").to_csv(place / "warm.csv", index=False)
     long().drop(columns="trait").to_csv(place / "kind.csv", index=False)
-    refused(place, "warm.csv", "kind.csv", match="warm.csv and kind.csv hold the same cells")
+    refused(place, "warm.csv", "kind.csv", match="warm.csv and kind.csv contain the same cells")
 
 
 def test_files_that_call_the_raters_otherwise(place):
@@ -196,7 +196,7 @@ def test_thousands_are_no_decimals(place):
 def test_tables_without_headings(place):
     """F24."""
     long().to_csv(place / "r.csv", index=False, header=False)
-    refused(place, "r.csv", match="the first line holds data .'stim01.png'.*add a line with the names")
+    refused(place, "r.csv", match="the first line contains data .'stim01.png'.*add a line with the names")
 
 
 def test_columns_named_twice(place):
@@ -257,7 +257,7 @@ def test_several_pictures_of_one_person_by_number_or_letter(tmp_path, form):
     ends = "ab" if "_" not in form else "12"
     images = [form.format(number, end) for number in range(1, 7) for end in ends]
     write_images(tmp_path, images)
-    refused(tmp_path, long(images=images), match="look like one person by their names.*--identity")
+    refused(tmp_path, long(images=images), match="several images may show one person.*--identity")
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_the_summary_of_an_account_names_no_rater(place):
     done = take(place, table)
     rows = done.account.summary()
     assert ("Left out", "1 rater: has no group (12 ratings)") in rows
-    assert ("Cells of ratings", "72 read, 60 used, 0 empty, 12 left out") in rows
+    assert ("Rating cells", "72 read, 60 used, 0 empty, 12 left out") in rows
     assert "p3" not in str(rows)
     assert "p3" in str(done.account)
 
@@ -367,7 +367,7 @@ def test_hidden_rows_and_columns_are_noted(place):
     book.save(place / "book.xlsx")
     done = take(place, "book.xlsx")
     np.testing.assert_array_equal(ratings_of(done), VALUES)
-    assert "hidden cells were read as well: rows 5 and 1 areas of columns" in str(done.account)
+    assert "hidden cells were read as well: rows 5 and 1 ranges of columns" in str(done.account)
 
 
 def test_spreads_beside_means_are_no_traits(place):

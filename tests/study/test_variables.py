@@ -46,7 +46,7 @@ def test_names_stay_names(with_variable):
         (dict.fromkeys(AGES, "30"), "ratings.csv, column 'age': is the same for all raters"),
         (
             dict.fromkeys(AGES, "low") | {"A1": "high"},
-            "ratings.csv, column 'age': 'high' is one rater for trait 'warm'",
+            "ratings.csv, column 'age': only one rater has 'high' for trait 'warm'",
         ),
     ],
 )

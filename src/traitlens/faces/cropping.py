@@ -268,7 +268,7 @@ def resample(pixels: np.ndarray, frame: Frame, background: Colour | None, sample
 def _too_far_error() -> TraitlensError:
     """Return the error for a crop that reaches far beyond the image."""
     what = "the crop reaches far beyond the image"
-    return TraitlensError(Problem(what, "check its landmarks, and larger and up in [faces]"))
+    return TraitlensError(Problem(what, "check the landmarks, and the settings larger and up in [faces]"))
 
 
 def _pad_edges(image: Image.Image, to_image: np.ndarray, side: int) -> tuple[Image.Image, np.ndarray]:

@@ -83,7 +83,7 @@ def load_image(
     except UnidentifiedImageError:
         what = "is empty" if path.stat().st_size == 0 else "is not a JPEG, PNG, TIFF or WebP image"
         kind = _name_format(path.read_bytes()[:16])
-        what = f"is a {kind} file, which is not read" if kind else what
+        what = f"is a {kind} file, which traitlens does not read" if kind else what
         advice = "save the image again as PNG or JPEG"
         advice += ', or install its reader: pip install "traitlens[heic]"' if kind == "HEIC" else ""
         raise TraitlensError(Problem(what, advice, str(path))) from None

@@ -141,7 +141,9 @@ class Template:
         """
         points = np.asarray(points, dtype=float)
         if points.shape != self.points.shape or not np.isfinite(points).all():
-            raise TraitlensError(Problem("the template needs all 478 landmarks", "find them first"))
+            raise TraitlensError(
+                Problem("the template needs all 478 landmarks", "provide or detect them first")
+            )
         to_image = invert_affine(to_canonical(points))
         anchors = np.vstack([points[list(ANCHORS)], apply_affine(to_image, _frame_points())])
         pose = head_pose(points)

@@ -88,7 +88,7 @@ def list_faces(paths: Sequence[Path]) -> list[Path]:
             if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file() and not file.name.startswith(".")
         ]
         if path.is_dir() and not found:
-            problems.append(Problem("holds no image", "name JPEG, PNG, TIFF or WebP files", str(path)))
+            problems.append(Problem("contains no image", "name JPEG, PNG, TIFF or WebP files", str(path)))
         files += found if path.is_dir() else [path]
     if problems:
         raise TraitlensError(problems)

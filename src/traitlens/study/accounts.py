@@ -157,7 +157,7 @@ class ImportAccount:
             lines.append(f"read: {len(self.tables) - most} more tables with {rows} rows, see {FILE}")
         written = ", ".join(f"{number} x {cell!r}" for cell, number in self.empty_as.items() if cell)
         lines.append(
-            f"cells of ratings: {self.read} read, {self.used} used, {self.empty} empty"
+            f"rating cells: {self.read} read, {self.used} used, {self.empty} empty"
             f"{f' ({written})' if written else ''}, {self.left_out_cells} left out"
         )
         if self.lowest is not None and self.highest is not None:
@@ -167,7 +167,7 @@ class ImportAccount:
             ranges = [f"{trait} {low:g} to {high:g}" for trait, (low, high) in self.ranges.items()]
             lines += _format_list("ratings of each trait", ranges, most)
         ways = ", ".join(f"{number} {way}" for way, number in self.matched.items())
-        lines.append(f"names of images matched: {ways or 'none'}")
+        lines.append(f"image names matched: {ways or 'none'}")
         lines += _format_list("matched", [f"{name!r} is {image}" for name, image in self.pairs.items()], most)
         lines += _format_list(
             "images without ratings, left out", list(self.unrated), most, len(self.unrated) > 0
@@ -198,11 +198,11 @@ class ImportAccount:
         if len(self.tables) > _MOST:
             rows.append(("Table", f"{len(self.tables) - _MOST} more"))
         cells = f"{self.read} read, {self.used} used, {self.empty} empty, {self.left_out_cells} left out"
-        rows.append(("Cells of ratings", cells))
+        rows.append(("Rating cells", cells))
         if self.lowest is not None and self.highest is not None:
             rows.append(("Ratings", f"{self.lowest:g} to {self.highest:g}"))
         ways = ", ".join(f"{number} {way}" for way, number in self.matched.items())
-        rows.append(("Names of images matched", ways or "none"))
+        rows.append(("Image names matched", ways or "none"))
         if self.unrated:
             rows.append(("Images without ratings", f"{len(self.unrated)}, left out"))
         reasons: dict[tuple[str, str], list[int]] = {}

@@ -22,7 +22,7 @@ def check_choices(table: pd.DataFrame, settings: Settings, file: str) -> list[Pr
         present = set(table[column].unique())
         problems += [
             Problem(
-                f"{column} {name!r} of study.toml does not occur",
+                f"{column} {name!r}, named in study.toml, does not occur",
                 f"found: {', '.join(sorted(present))}",
                 file,
                 column=column,
@@ -41,12 +41,14 @@ def check_spellings(table: pd.DataFrame, file: str) -> tuple[list[Problem], list
             find_spellings(table[word].unique(), leading_zeros=True).values() if word in table else ()
         ):
             message = (
-                f"{' and '.join(map(repr, several))} differ in upper and lower case or leading zeros only"
+                f"{' and '.join(map(repr, several))} differ only in upper and lower case or leading zeros"
             )
             if word == RATER:
-                notices.append(Problem(f"raters {message}, and are different people", file=file, column=word))
+                notices.append(
+                    Problem(f"raters {message}, and are taken as different people", file=file, column=word)
+                )
             else:
-                problems.append(Problem(message, f"write each {word} in one way", file, column=word))
+                problems.append(Problem(message, f"use one spelling for each {word}", file, column=word))
     return problems, notices
 
 

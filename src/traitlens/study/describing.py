@@ -19,9 +19,9 @@ def describe_mapping(mapping: RatingsSettings) -> str:
         if column is not None:
             lines.append(f"{word}: column {column!r}")
     if mapping.trait_name is not None:
-        lines.append(f"trait: {mapping.trait_name!r} throughout")
+        lines.append(f"trait: {mapping.trait_name!r} for all ratings")
     if mapping.pattern is not None:
-        lines.append(f"divided by: {mapping.pattern!r}")
+        lines.append(f"split by: {mapping.pattern!r}")
     if mapping.group_pattern is not None:
         lines.append(f"group: {mapping.group_pattern!r} in the rater's name")
     if mapping.by_number:
@@ -29,7 +29,7 @@ def describe_mapping(mapping: RatingsSettings) -> str:
     for column, values in mapping.only.items():
         lines.append(f"rows with {column!r}: {', '.join(values)}")
     if mapping.missing:
-        lines.append(f"no rating: {', '.join(mapping.missing)}")
+        lines.append(f"codes for missing ratings: {', '.join(mapping.missing)}")
     if mapping.keep:
         lines.append(f"further columns kept: {', '.join(mapping.keep)}")
     return "\n".join(lines)

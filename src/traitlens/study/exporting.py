@@ -105,7 +105,8 @@ def _name_map_files(images: Iterable[str]) -> list[Path]:
         )
     ]
     if outside:
-        what = f"names files outside the folder of the export ({', '.join(map(repr, outside[:3]))})"
+        named = ", ".join(map(repr, outside[:3]))
+        what = f"contains image names that lead outside the folder of the export ({named})"
         raise TraitlensError(Problem(what, "do not use results that you cannot trust", MAPS.path))
     short = [Path(image).with_suffix(".mat") for image in images]
     # Some file systems do not distinguish upper from lower case.

@@ -141,7 +141,7 @@ def _fetch_file(file: PublicFile, target: Path, copies: dict[str, list[Path]] | 
         if not right:
             found = copies.get(Path(file.name).name)
             what = "the copy differs from the published file" if found else "the copy lacks this file"
-            return Problem(what, "download it without a copy", file.name)
+            return Problem(what, "download the dataset, without --from", file.name)
         with atomic_write(target) as temporary:
             shutil.copyfile(right[0], temporary)
         return None
@@ -160,7 +160,9 @@ def _fetch_file(file: PublicFile, target: Path, copies: dict[str, list[Path]] | 
 def _index_files(folder: Path) -> dict[str, list[Path]]:
     """Return the paths of all files below a folder, keyed by file name."""
     if not folder.is_dir():
-        raise TraitlensError(Problem("there is no such folder", "name the folder of the copy", str(folder)))
+        raise TraitlensError(
+            Problem("there is no such folder", "name the folder of a copy of the dataset", str(folder))
+        )
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.name.startswith("._"):

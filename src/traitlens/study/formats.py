@@ -112,8 +112,10 @@ def read_sheets(path: str | Path, encoding: str | None = None, first_line: int |
     except StudyError:
         raise
     except ImportError as error:
-        advice = 'install them with: pip install "traitlens[tables]"'
-        raise StudyError(Problem(f"needs the readers of tables ({error.name})", advice, path.name)) from error
+        advice = 'install the readers of tables: pip install "traitlens[tables]"'
+        raise StudyError(
+            Problem(f"needs a package that is not installed ({error.name})", advice, path.name)
+        ) from error
     except Exception as error:  # The libraries raise many types of errors for damaged files.
         _check_start(path)
         message = " ".join(str(error).split())[:160] or type(error).__name__
@@ -344,7 +346,7 @@ def _note_hidden_cells(path: Path) -> dict[str, str]:
             columns = sum(tag.startswith("<col") for tag in hidden)
             if hidden:
                 parts = [f"rows {', '.join(rows[:MOST_LINES])}"] if rows else []
-                parts += [f"{columns} areas of columns"] if columns else []
+                parts += [f"{columns} ranges of columns"] if columns else []
                 notes[html.unescape(name.group(1))] = f"hidden cells were read as well: {' and '.join(parts)}"
     return notes
 

@@ -463,7 +463,7 @@ def add_groups(
     for name, rows in people:
         source, row = sources[rows[SOURCE].iloc[0]], int(rows.index[0]) + 2
         if name in partly:
-            what = f"rater {name!r} has no group here, but in other rows"
+            what = f"rater {name!r} has no group here, but has one in other rows"
             notes.problems.append(Problem(what, "fill it in", source.place, row, GROUP))
         notes.left_out.append(LeftOut("rater", str(name), "has no group", len(rows), source.place, row))
     named = ", ".join(map(str, people.groups))
@@ -501,8 +501,8 @@ def check_identifiers(table: pd.DataFrame, sources: Sequence[Source], notes: Not
             if word == RATER:
                 notes.notices.append(f"{message} are different raters")
             else:
-                what = f"{message} differ in upper and lower case or leading zeros only"
-                notes.problems.append(Problem(what, f"write each {word} in one way", sources[0].file))
+                what = f"{message} differ only in upper and lower case or leading zeros"
+                notes.problems.append(Problem(what, f"use one spelling for each {word}", sources[0].file))
     if RATER in table and GROUP in table:
         first = table.drop_duplicates([RATER, GROUP])
         for rater, rows in first[first[RATER].duplicated(keep=False).to_numpy()].groupby(RATER):

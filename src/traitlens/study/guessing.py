@@ -142,7 +142,7 @@ def _guess_layout(
     as_images = [name for name in free if len(names.find(name)) == 1 and _contains_numbers(cells[name])]
     image = cast("str | None", known.get("image")) or find_image_column(words, names)
     if image is not None and names.find_with_way(image)[1] == EXACT:
-        what = f"the first line holds data ({image!r}), not the headings of columns"
+        what = f"the first line contains data ({image!r}), not the headings of columns"
         raise StudyError(Problem(what, "add a line with the names of the columns", file))
     in_cells = _count_images(words[image], names) if image is not None else 0
     divided = divide_columns(cells[free], names)
@@ -175,9 +175,9 @@ def _guess_layout(
         return _guess_image_rows(cells, words, image, names, known, keep, raters) | {"by_number": True}
     raise StudyError(
         Problem(
-            "neither the columns nor any column's cells are names of the images",
+            "neither the names nor the cells of the columns are names of images",
             f"columns: {', '.join(map(str, cells.columns[:8]))}; images: {', '.join(files[:3])}; "
-            "name the column of the images where there is one (--image)",
+            "if a column contains image names, name it (--image)",
             file,
         )
     )
@@ -432,7 +432,7 @@ def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | No
         if share == 0:
             reasons[name] = "contains no numbers"
         elif share < _LEAST_RATED:
-            reasons[name] = f"holds {share:.0%} numbers and words besides"
+            reasons[name] = f"contains {share:.0%} numbers, and words"
         elif (
             plain in NO_RATINGS
             or plain in SYNONYMS["repeat"]
@@ -442,7 +442,7 @@ def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | No
         ):
             reasons[name] = "describes a trial or rater"
         elif len(words) > 1 and words & SPREADS:
-            reasons[name] = "is called like a spread of ratings or their number"
+            reasons[name] = "has a name such as the spread or number of ratings has"
         elif rater is not None and rater != name and _constant_in_raters(values, cells[rater][values.index]):
             reasons[name] = "has one value for each rater"
         elif _is_running_number(values, None if rater is None else cells[rater][values.index]):

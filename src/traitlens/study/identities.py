@@ -64,7 +64,7 @@ def name_identities(images: Sequence[str], way: str, ratings: pd.DataFrame) -> d
         found = dict(zip(images, extract(way, images), strict=True))
     except ValueError as error:
         what = f"--identity {way!r} is neither a column nor a valid regular expression ({error})"
-        raise StudyError(Problem(what, f"say {', '.join(WAYS)}, a column or an expression")) from None
+        raise StudyError(Problem(what, f"use {', '.join(WAYS)}, a column or an expression")) from None
     missing = [image for image, groups in found.items() if groups is None]
     if missing:
         what = f"--identity {way!r} is not a column of the table, and as an expression it matches nothing in "
@@ -87,7 +87,7 @@ def guess_identities(images: Sequence[str]) -> tuple[str, str]:
     >>> guess_identities(["face_01.jpg", "face_02.jpg"])
     ('image', '')
     >>> guess_identities(["anna_sad.jpg", "anna_happy.jpg", "bea_sad.jpg", "bea_happy.jpg"])[1]
-    'several images look like one person by their names (anna_sad.jpg and anna_happy.jpg)'
+    'by their names, several images may show one person (anna_sad.jpg and anna_happy.jpg)'
     """
     paths = [PurePosixPath(image) for image in images]
     folders = sorted({path.parent.as_posix() for path in paths})
@@ -108,7 +108,7 @@ def guess_identities(images: Sequence[str]) -> tuple[str, str]:
     pair = _find_pair([path.stem for path in paths])
     if pair is not None:
         named = " and ".join(paths[place].name for place in pair)
-        return "image", f"several images look like one person by their names ({named})"
+        return "image", f"by their names, several images may show one person ({named})"
     return "image", ""
 
 

@@ -57,7 +57,7 @@ def import_cao2023(root: str | Path, out: str | Path, watcher: Watcher | None = 
     for folder, group in GROUPS.items():
         files = sorted((root / folder).glob("*.mat"))
         if not files:
-            problems.append(Problem("holds no .mat file", "complete the copy", f"{folder}/"))
+            problems.append(Problem("contains no .mat file", "complete the copy", f"{folder}/"))
         for file in files:
             rows, faults = _read_trait(file, faces)
             problems += faults
@@ -92,7 +92,9 @@ def _find_faces(root: Path) -> dict[str, list[Path]]:
     """List the images of each identity, sorted by name."""
     folders = sorted(path for path in root.glob("faces_cropped*") if path.is_dir())
     if not folders:
-        raise StudyError(Problem("is missing", "name the folder that holds it", str(root / "faces_cropped")))
+        raise StudyError(
+            Problem("is missing", "name the folder that contains it", str(root / "faces_cropped"))
+        )
     faces = {}
     for identity in sorted(path for path in folders[0].iterdir() if path.is_dir()):
         images = [
@@ -103,7 +105,7 @@ def _find_faces(root: Path) -> dict[str, list[Path]]:
         if images:
             faces[identity.name] = images
     if not faces:
-        raise StudyError(Problem("holds no IDENTITY/*.jpg", "complete the copy", f"{folders[0].name}/"))
+        raise StudyError(Problem("contains no IDENTITY/*.jpg", "complete the copy", f"{folders[0].name}/"))
     return faces
 
 
@@ -174,7 +176,11 @@ def _read_folds(folder: Path, identities: list[str]) -> tuple[dict[str, int], li
         lists = [set(identities) - one for one in lists]
         counts = {identity: sum(identity in one for one in lists) for identity in identities}
     problems = [
-        Problem(f"identity {identity!r} is in {count} folds", "each must be in one", f"{folder.name}/")
+        Problem(
+            f"identity {identity!r} is in {count} folds",
+            "each identity must be in one fold",
+            f"{folder.name}/",
+        )
         for identity, count in counts.items()
         if count != 1
     ]

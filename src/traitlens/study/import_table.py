@@ -367,9 +367,9 @@ def _list_images(folder: Path, notes: Notes) -> list[str]:
     if not found:
         if unread:
             what, _, advice = describe_unread(unread).partition("; ")
-            raise StudyError(Problem(f"holds no image that can be read: {what}", advice, str(folder)))
+            raise StudyError(Problem(f"contains no image that can be read: {what}", advice, str(folder)))
         advice = "name the folder of the images (JPEG, PNG, TIFF or WebP)"
-        raise StudyError(Problem("holds no image", advice, str(folder)))
+        raise StudyError(Problem("contains no image", advice, str(folder)))
     notes.unread = unread
     if unread:
         notes.notices.append(f"{describe_unread(unread)}: {', '.join(unread[:5])}")
@@ -439,7 +439,7 @@ def _complete_mapping(
             notes.decisions.append(Decision(what, option, "" if sure else "this is assumed"))
     alike = find_alike(sources)
     if alike:
-        what = f"{' and '.join(alike)} hold the same cells"
+        what = f"{' and '.join(alike)} contain the same cells"
         notes.decisions.append(Decision(what, "name one of them only", "both are used"))
     if _may_be_raters(mapping, chosen):
         named = ", ".join(mapping.spread[:8])
@@ -484,7 +484,7 @@ def _find_identities(
         for several in find_spellings(identities.values()).values():
             message = " and ".join(map(repr, several))
             notes.problems.append(
-                Problem(f"identities {message} differ in upper and lower case only", "use one spelling")
+                Problem(f"identities {message} differ only in upper and lower case", "use one spelling")
             )
         return identities, mapping
     way, doubt = guess_identities(used)
@@ -512,7 +512,7 @@ def _choose_folds(table: pd.DataFrame, identities: Mapping[str, str], notes: Not
     fewest = int(counts.min()) if len(counts) else 0
     if FEWEST_IDENTITIES <= fewest < 10:
         notes.decisions.append(
-            Decision(f"there are {fewest} identities only: {fewest // 2} folds instead of 5", "say --folds N")
+            Decision(f"there are only {fewest} identities: {fewest // 2} folds instead of 5", "say --folds N")
         )
         return fewest // 2
     return 5

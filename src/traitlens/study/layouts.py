@@ -83,8 +83,9 @@ def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.Data
     if mapping.trait_name is not None:
         several = sorted(set(table[TRAIT])) if TRAIT in table else []
         if len(several) > 1:
-            what = f"the trait cannot be {mapping.trait_name!r} throughout: {', '.join(several[:8])}"
-            raise StudyError(Problem(what, "leave the trait to the table, or name one trait's columns", file))
+            named = ", ".join(several[:8])
+            what = f"the trait cannot be {mapping.trait_name!r} for all ratings: the table names {named}"
+            raise StudyError(Problem(what, "do not name the trait, or select the columns of one trait", file))
         table[TRAIT] = mapping.trait_name
     if RATING not in table:
         found = ", ".join(map(str, cells.columns[:12]))

@@ -79,7 +79,7 @@ def _decompress(packed: bytes) -> bytes:
     except zlib.error as error:
         raise DamagedFileError("a variable is damaged") from error
     if not unpacker.eof:
-        raise DamagedFileError("a variable is cut off")
+        raise DamagedFileError("a variable is truncated")
     return content
 
 
@@ -87,14 +87,14 @@ def _check_variable(content: bytes, order: str) -> None:
     """Check that an element is a variable and that its parts are consistent."""
     element = _read_tag(content, 0, len(content), order)
     if element.kind != MATRIX or element.size == 0:
-        raise DamagedFileError("a variable is no array")
+        raise DamagedFileError("a variable is not an array")
     _check_matrix(content, element, order, 0)
 
 
 def _read_tag(content: bytes, place: int, end: int, order: str, padded: bool = True) -> Element:
     """Read type and size of the element that begins at `place`; raise an error if it extends beyond `end`."""
     if place + 8 > end:
-        raise DamagedFileError("an element is cut off")
+        raise DamagedFileError("an element is truncated")
     kind, size = struct.unpack_from(f"{order}II", content, place)
     if kind >> 16:  # A small element has type, size and up to four bytes of data in one tag.
         kind, size, start, after = kind & 0xFFFF, kind >> 16, place + 4, place + 8
@@ -142,11 +142,11 @@ def _check_matrix(content: bytes, matrix: Element, order: str, level: int) -> No
         for _ in range(count * fields):
             inner = _read_tag(content, place, end, order)
             if inner.kind != MATRIX:
-                raise DamagedFileError("a cell is no array")
+                raise DamagedFileError("a cell is not an array")
             _check_matrix(content, inner, order, level + 1)
             place = inner.after
     if end - place >= 8:
-        raise DamagedFileError("an array has more data than its dimensions say")
+        raise DamagedFileError("an array has more data than its dimensions allow")
 
 
 def _check_values(content: bytes, place: int, end: int, order: str, count: int, parts: int, kind: int) -> int:
@@ -160,7 +160,7 @@ def _check_values(content: bytes, place: int, end: int, order: str, count: int, 
             raise DamagedFileError("values have no type")
         longest = 4 * count if kind == CHAR and values.kind in (16, 17) else each * count
         if not each * count <= values.size <= longest and not (kind == CHAR and values.size == 0):
-            raise DamagedFileError("an array has not as many values as its dimensions say")
+            raise DamagedFileError("the number of values of an array does not match its dimensions")
         place = values.after
     return place
 
@@ -171,7 +171,7 @@ def _check_fields(content: bytes, place: int, end: int, order: str, kind: int) -
         place = _read_tag(content, place, end, order).after
     length = _read_tag(content, place, end, order)
     if length.kind != INT32 or length.size != 4:
-        raise DamagedFileError("fields have no length of names")
+        raise DamagedFileError("the length of field names is missing")
     (each,) = struct.unpack_from(f"{order}i", content, length.start)
     names = _read_tag(content, length.after, end, order)
     if names.kind != INT8 or each < 1 or names.size % each:

@@ -52,9 +52,9 @@ def parse_formula(formula: str) -> list[tuple[str, ...]]:
     terms = [tuple(name.strip("`") for name in term) for term in parsed if term != ("1",)]
     names = {name for term in terms for name in term}
     if not names or len(names) > MOST_VARIABLES:
-        raise ValueError(f"it needs one variable at least and {MOST_VARIABLES} at most")
+        raise ValueError(f"it needs 1 to {MOST_VARIABLES} variables")
     if any(len(term) > 2 for term in terms):
-        raise ValueError("an interaction has two variables at most")
+        raise ValueError("an interaction can have at most two variables")
     return terms
 
 

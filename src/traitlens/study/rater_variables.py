@@ -63,7 +63,9 @@ def _check_values(known: pd.DataFrame, variable: str, file: str) -> list[Problem
     values = known.drop_duplicates([RATER, variable])
     twice = values[values[RATER].duplicated()].drop_duplicates(RATER)
     what = "rater {!r} has several values"
-    problems = cell_problems(twice[RATER], what, "a variable has one for each rater", file, variable)
+    problems = cell_problems(
+        twice[RATER], what, "a variable must have one value for each rater", file, variable
+    )
     if values[variable].nunique() < 2:
         return [*problems, Problem("is the same for all raters", "leave it out", file, column=variable)]
     if pd.api.types.is_numeric_dtype(known[variable]):
@@ -71,7 +73,10 @@ def _check_values(known: pd.DataFrame, variable: str, file: str) -> list[Problem
     raters = known.groupby([TRAIT, variable], sort=True)[RATER].nunique()
     return problems + [
         Problem(
-            f"{name!r} is one rater for trait {trait!r}", "give at least two, or none", file, column=variable
+            f"only one rater has {name!r} for trait {trait!r}",
+            "a category needs at least two raters",
+            file,
+            column=variable,
         )
         for (trait, name), count in raters.items()
         if count < 2

@@ -197,7 +197,7 @@ def read_study(folder: Path, table: Path | None = None) -> tuple[Study | None, l
     if not files:
         advice = "put JPEG, PNG, TIFF or WebP files there, at any depth"
         rest = "; ".join(filter(None, [linked, unread]))
-        problems.append(Problem(f"holds no image{f' ({rest})' if rest else ''}", advice, "images/"))
+        problems.append(Problem(f"contains no image{f' ({rest})' if rest else ''}", advice, "images/"))
     ratings, notices, ratings_problems = _read_ratings(folder, settings, files, table)
     if files:
         notices += [Problem(what, "copy them there", "images/") for what in (linked,) if what]
@@ -219,7 +219,10 @@ def read_study(folder: Path, table: Path | None = None) -> tuple[Study | None, l
         if settings.traits:  # Remove items that only a rule of cleaning needs.
             ratings = ratings[ratings[TRAIT].isin(settings.traits)].reset_index(drop=True)
         if ratings.empty:
-            return None, [*problems, Problem("cleaning leaves no rating", "relax its rules", "study.toml")]
+            return None, [
+                *problems,
+                Problem("cleaning leaves no rating", "relax the rules in [cleaning]", "study.toml"),
+            ]
     if (folder / "images.csv").exists():
         problems += check_listed(ratings, images)
     images, left_out = _select_rated_images(images, ratings)
@@ -413,7 +416,7 @@ def _note_outliers(table: pd.DataFrame, file: str) -> list[Problem]:
             message = ", ".join(f"{value:g} ({number})" for value, number in list(far.items())[:8])
             of = f" of {trait}" if traits > 1 else ""
             what = f"far from all other ratings{of} ({rest.min():g} to {rest.max():g}): {message}"
-            advice = "name codes for no rating in ratings.missing, or set scale in study.toml"
+            advice = "name codes for missing ratings in ratings.missing, or set scale in study.toml"
             notices.append(Problem(what, advice, file))
     return notices
 
@@ -469,7 +472,7 @@ def read_images(
     )
     for several in find_spellings(table[IDENTITY]).values():
         message = " and ".join(map(repr, several))
-        what = f"identities {message} differ in upper and lower case only"
+        what = f"identities {message} differ only in upper and lower case"
         problems.append(Problem(what, "use one spelling for each", path.name, column=IDENTITY))
     if problems:
         return None, problems

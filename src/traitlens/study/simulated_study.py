@@ -283,12 +283,14 @@ def _check_arguments(folder: Path, **numbers: int) -> None:
     """Raise an error if the folder is not empty or a number is invalid."""
     lowest = {"identities": 2, "images": 1, "traits": 1, "raters": 2, "size": 64}
     problems = [
-        Problem(f"{name} is {number}", f"it must be {lowest[name]} at least")
+        Problem(f"{name} is {number}", f"it must be at least {lowest[name]}")
         for name, number in numbers.items()
         if number < lowest[name]
     ]
     if numbers["traits"] > len(TRAITS):
-        problems.append(Problem(f"traits is {numbers['traits']}", f"there are {len(TRAITS)} at most"))
+        problems.append(
+            Problem(f"traits is {numbers['traits']}", f"at most {len(TRAITS)} traits can be simulated")
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         problems.append(Problem("already exists", "name a new folder", str(folder)))
     if problems:

@@ -238,7 +238,7 @@ class _Variables:
             seen.add(_get_address(group))
             for name in group:
                 if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                    return "holds links to other variables or files"
+                    return "contains links to other variables or files"
                 item = group[name]
                 if isinstance(item, h5py.Group):
                     groups.append(item)
@@ -246,7 +246,7 @@ class _Variables:
                     if item.external or item.is_virtual:
                         return "stores a variable in other files"
                     if item.dtype.hasobject and h5py.check_ref_dtype(item.dtype) is None:
-                        return "holds values of a kind that MATLAB does not write"
+                        return "contains values of a type that MATLAB does not write"
         try:
             sizes = [self.measure(self.file[name]) for name in self.file if not name.startswith("#")]
         except (RecursionError, ValueError):
@@ -254,7 +254,7 @@ class _Variables:
         if sum(size for size, _ in sizes) > MOST_BYTES:
             return TOO_LARGE
         if sum(cells for _, cells in sizes) > MOST_REFERENCES:
-            return f"holds more than {MOST_REFERENCES:,} cells of cell arrays"
+            return f"contains more than {MOST_REFERENCES:,} cells of cell arrays"
         return ""
 
     def measure(self, item: Any, level: int = 0) -> tuple[int, int]:

@@ -239,7 +239,7 @@ def _rename_columns(
         wanted, found = getattr(mapping, word), getattr(guess, word)
         if (wanted is None) != (found is None) and word in (RATER, GROUP):
             without, having = (source, first) if found is None else (first, source)
-            what = f"names no {word}s, but {having.place} does (column {wanted or found!r})"
+            what = f"has no column of {word}s, but {having.place} has one (column {wanted or found!r})"
             raise StudyError(Problem(what, "add the column, or import the tables one by one", without.place))
         if wanted is not None and found is not None and wanted != found and wanted not in source.sheet.cells:
             renamed[found] = wanted

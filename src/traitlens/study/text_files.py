@@ -313,7 +313,7 @@ def _decode_file(path: Path, encoding: str | None) -> tuple[str, list[str]]:
         if not any(content.startswith(mark) for mark, _ in _MARKS) and content[:4096].count(0) == 0:
             odd = sorted(set(re.findall(r"\S*[^\x00-\x7f]\S*", text)))[:3]
             return text, [
-                f"was read as Western European text (cp1252): {', '.join(odd)}; another --encoding?"
+                f"was read as cp1252 (Western European), such as {', '.join(odd)}; otherwise use --encoding"
             ]
     return text, []
 

@@ -28,7 +28,7 @@ MEANINGS: dict[str, str] = {
     IDENTITY: "The person shown",
     TRAIT: "The impression that was asked for",
     RATING: "The rating given",
-    REPEAT: "Number of the judgement, where a rater judged an image more than once",
+    REPEAT: "Number of the judgement, if a rater judged an image more than once",
     MAY_PUBLISH: "Whether the image may be shown in publications",
     "n": "Number of ratings that were averaged",
     "fold": "Fold in which the identity was predicted",

@@ -34,7 +34,7 @@ def group_faults(problems: list[Problem]) -> list[list[Problem]]:
     Examples
     --------
     >>> cells = [Problem(f"{row} is off the scale", "", "a.csv", row, "x") for row in (12, 13)]
-    >>> [len(group) for group in group_faults([cells[0], Problem("holds no image"), cells[1]])]
+    >>> [len(group) for group in group_faults([cells[0], Problem("contains no image"), cells[1]])]
     [2, 1]
     """
     groups: dict[tuple[object, ...], list[Problem]] = {}
