@@ -46,7 +46,7 @@ def test_numbers_beside_traits_are_left_out_or_asked_about(place, name, largest,
         assert done.study.traits == ["warm", "kind"]
         assert why in next(entry.why for entry in done.account.left_out if entry.name == name)
         return
-    refused(place, table, match=f"{name} .up to .* may be no ratings: those of warm, kind are up to 7")
+    refused(place, table, match=f"{name} .up to .* may not be ratings, because warm, kind have")
     done = take(place, table, spread=["warm", "kind"], columns="traits", layout="wide")
     assert done.study.traits == ["warm", "kind"]
 
@@ -58,7 +58,7 @@ def test_traits_of_unknown_names_on_one_scale_are_not_asked_about(place):
 
 def test_another_column_that_is_called_like_a_trait(place):
     table = two_traits().rename(columns={"kind": "value"})
-    refused(place, table, match="warm may hold ratings, too, but column 'value' was read.*--traits warm")
+    refused(place, table, match="warm may contain ratings, too, but column 'value' was read.*--traits warm")
     done = take(place, table, rating="value")
     np.testing.assert_array_equal(ratings_of(done), OTHER)
 
@@ -90,7 +90,7 @@ def test_endings_that_programs_add_are_no_traits(place, endings):
 
 def test_one_trait_of_several_groups_in_columns(place):
     table = pd.DataFrame({"image": FACES, "warm_asd": VALUES[0] + 0.5, "warm_nt": VALUES[1] + 0.25})
-    refused(place, table, match="warm_asd and warm_nt seem to hold one trait for several groups")
+    refused(place, table, match="warm_asd and warm_nt seem to contain one trait for several groups")
     done = take(place, table, spread=["warm_asd", "warm_nt"], columns="traits", layout="wide")
     assert done.study.traits == ["warm_asd", "warm_nt"]
 

@@ -1,4 +1,4 @@
-"""Columns whose meaning is uncertain, so that an import must ask."""
+"""Questions about columns of an imported table whose meaning is uncertain."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ from traitlens.study.tables import numbers
 from traitlens.study.vocabulary import GROUP_WORDS, is_trait_name, name_words
 
 _MOST_TIMES_LARGER = 3
-"""Columns with larger numbers than this multiple of the traits' are unlikely to be ratings."""
+"""Factor by which numbers of a column must exceed the ratings of other traits to be doubtful as ratings."""
 
 _MOST_LOOKED_UP = 2000
-"""Number of different cells that are compared with the names of images."""
+"""Maximum number of distinct cells in a column that is compared with the names of images."""
 
 
 def find_doubts(
@@ -28,7 +28,7 @@ def find_doubts(
     images: Sequence[str],
     chosen: Mapping[str, object],
 ) -> list[Decision]:
-    """Find columns that may mean something else than a guessed mapping says.
+    """Find columns that may have another meaning than in a guessed mapping.
 
     Parameters
     ----------
@@ -39,12 +39,12 @@ def find_doubts(
     images : sequence of str
         The images' paths.
     chosen : mapping
-        Settings that the user gave, which are not asked about.
+        Settings that the user has chosen; there are no questions about them.
 
     Returns
     -------
     list of Decision
-        Questions; empty if the columns are unambiguous.
+        The questions; empty if the meaning of all columns is clear.
     """
     doubts: list[Decision] = []
     for source in sources:
@@ -61,7 +61,7 @@ def find_doubts(
 
 
 def _doubt_image(cells: pd.DataFrame, image: str, names: ImageNames) -> list[Decision]:
-    """Ask about further columns that name other images in the same rows."""
+    """Ask which column to use if another column names different images in the same rows."""
     if image not in cells:
         return []
     for name in map(str, cells.columns):
@@ -84,7 +84,7 @@ def _doubt_image(cells: pd.DataFrame, image: str, names: ImageNames) -> list[Dec
 
 
 def _doubt_traits(cells: pd.DataFrame, mapping: RatingsSettings) -> list[Decision]:
-    """Ask about columns of numbers that differ from the traits', and about groups in their names."""
+    """Ask about rating columns with much larger numbers than others, or with groups in their names."""
     spread = [name for name in mapping.spread if name in cells and cells[name].nunique() > 1]
     largest = {name: float(numbers(cells[name])[0].abs().max()) for name in spread}
     sure = [name for name in spread if is_trait_name(name)]
@@ -94,7 +94,7 @@ def _doubt_traits(cells: pd.DataFrame, mapping: RatingsSettings) -> list[Decisio
     if odd:
         named = ", ".join(f"{name} (up to {largest[name]:g})" for name in odd[:8])
         rest = ", ".join(name for name in spread if name not in odd)
-        what = f"{named} may be no ratings: those of {rest} are up to {usual:g}"
+        what = f"{named} may not be ratings, because {rest} have values up to {usual:g}"
         option = "name the columns of ratings: " + " ".join(
             f"--traits {name!r}" for name in spread if name not in odd
         )
@@ -103,7 +103,7 @@ def _doubt_traits(cells: pd.DataFrame, mapping: RatingsSettings) -> list[Decisio
 
 
 def _doubt_groups(traits: Sequence[str]) -> list[Decision]:
-    """Ask about columns of one trait for several groups, such as warm_asd and warm_nt."""
+    """Ask about columns that seem to contain one trait for several groups, such as warm_asd and warm_nt."""
     stems: dict[tuple[str, ...], list[str]] = {}
     for name in traits:
         words = name_words(name)
@@ -112,14 +112,14 @@ def _doubt_groups(traits: Sequence[str]) -> list[Decision]:
             stems.setdefault(rest, []).append(name)
     for several in stems.values():
         if len(several) > 1:
-            what = f"{' and '.join(several[:4])} seem to hold one trait for several groups"
+            what = f"{' and '.join(several[:4])} seem to contain one trait for several groups"
             option = "give each group rows of its own and name it in a column; or use --traits for each"
             return [Decision(what, option, "each is read as a trait of its own")]
     return []
 
 
 def _doubt_rating(cells: pd.DataFrame, mapping: RatingsSettings) -> list[Decision]:
-    """Ask which column holds the ratings if another one of numbers is named like a trait."""
+    """Ask which column contains the ratings if another numeric column has the name of a trait."""
     rating = mapping.rating or "rating"
     used = {getattr(mapping, word) or word for word in ("rater", "group", "image", "trait", "repeat")}
     free = [name for name in map(str, cells.columns) if name not in {rating, *used, *mapping.keep}]
@@ -128,13 +128,13 @@ def _doubt_rating(cells: pd.DataFrame, mapping: RatingsSettings) -> list[Decisio
     others = [name for name in free if name not in reasons]
     if rating not in cells or is_trait_name(rating) or not others:
         return []
-    what = f"{' and '.join(others[:4])} may hold ratings, too, but column {rating!r} was read"
+    what = f"{' and '.join(others[:4])} may contain ratings, too, but column {rating!r} was read"
     option = f"use --rating {rating}, or " + " ".join(f"--traits {name}" for name in others[:4])
     return [Decision(what, option, f"{rating!r} is used")]
 
 
 def _doubt_endings(mapping: RatingsSettings) -> list[Decision]:
-    """Ask about endings that programs add to columns of one name: x and y (R), 1 (pandas)."""
+    """Ask whether endings of columns are traits if a program may have added them: x and y (R), 1 (pandas)."""
     parts = [part for part in extract(mapping.pattern or "", list(mapping.spread)) if part]
     traits = list(dict.fromkeys(part["trait"] for part in parts if part.get("trait")))
     odd = [trait for trait in traits if re.fullmatch(r"(?i)\d+|[a-z]|jpe?g|png|tiff?|webp|bmp", trait)]

@@ -55,7 +55,7 @@ def read_cells(path: str | Path) -> pd.DataFrame:
 
 
 def _check_start(path: Path) -> None:
-    """Raise an error for a workbook or MATLAB file that is text under a wrong suffix."""
+    """Raise an error if a file with the suffix of a workbook or MATLAB file is text."""
     start = path.read_bytes()[:512]
     if start.lstrip(b"\xef\xbb\xbf \r\n\t").lower().startswith((b"<html", b"<!doctype", b"<table", b"<?xml")):
         what, advice = "is a web page or XML", "open it in Excel and save it as .xlsx"
@@ -434,7 +434,7 @@ def _read_json(path: Path) -> list[Sheet]:
 
 
 def _list_records(trials: Any) -> Any:
-    """Return the records of an object of columns (pandas), or of records by key (Firebase), as a list."""
+    """Convert a JSON object of columns (pandas), or of records by key (Firebase), to a list of records."""
     if not isinstance(trials, dict) or len(trials) < 2:
         return trials
     values = list(trials.values())
@@ -476,7 +476,7 @@ UNREAD: dict[str, tuple[str, str]] = {
         (".psydat", ".pickle", ".pkl"), ("Python", "use the CSV file that PsychoPy writes beside it")
     ),
 }
-"""Program and advice for files with tables that are not read."""
+"""Name and advice for file formats with tables that traitlens does not read."""
 
 READERS: dict[str, Callable[..., list[Sheet]]] = {
     **dict.fromkeys((".csv", ".tsv", ".txt", ".dat", ".tab", ".iqdat"), _read_separated),

@@ -200,7 +200,7 @@ def _add_similar_columns(free: Sequence[str], as_images: Sequence[str], cells: p
 
 
 def _matches_pattern(pattern: str, name: str, cells: pd.DataFrame) -> bool:
-    """Return whether a column is not empty and its name matches the pattern."""
+    """Return whether a column's name matches the pattern and the column is not empty."""
     found = extract(pattern, [name])[0]
     answered = bool((cells[name] != "").any())
     return found is not None and answered and not fold_name(name).endswith(NO_RATING_ENDINGS)
@@ -506,7 +506,7 @@ def _contains_numbers(values: pd.Series) -> bool:
 
 
 def _find_rater(cells: pd.DataFrame, columns: Sequence[str]) -> str | None:
-    """Find the column of the raters; a column that counts the rows of the table is none."""
+    """Find the column of the raters, ignoring columns that number the rows of the table."""
     rater = _find_by_synonym(columns, "rater")
     while rater is not None and _is_running_number(cells[rater], None):
         columns = [name for name in columns if name != rater]
@@ -515,7 +515,7 @@ def _find_rater(cells: pd.DataFrame, columns: Sequence[str]) -> str | None:
 
 
 def _find_group(cells: pd.DataFrame, columns: Sequence[str], rater: object) -> str | None:
-    """Find the column of the groups; one that varies within most raters is used only if no other is there."""
+    """Find the column of the groups, preferring columns that are constant within most raters."""
     best = group = _find_by_synonym(columns, "group")
     while group is not None and rater is not None:
         if (cells.groupby(rater)[group].nunique() > 1).mean() <= 0.5:
@@ -526,7 +526,7 @@ def _find_group(cells: pd.DataFrame, columns: Sequence[str], rater: object) -> s
 
 
 def _find_by_synonym(columns: Sequence[str], word: str) -> str | None:
-    """Find the column that is called by a word's best synonym, else the only one with such an ending."""
+    """Find the column named by the first possible synonym of a word, or the only one with a known ending."""
     plain = {fold_name(column): column for column in reversed(columns)}
     for synonym in SYNONYMS[word]:
         if synonym in plain:

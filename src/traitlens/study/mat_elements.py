@@ -160,7 +160,7 @@ def _check_values(content: bytes, place: int, end: int, order: str, count: int, 
             raise DamagedFileError("values have no type")
         longest = 4 * count if kind == CHAR and values.kind in (16, 17) else each * count
         if not each * count <= values.size <= longest and not (kind == CHAR and values.size == 0):
-            raise DamagedFileError("the number of values of an array does not match its dimensions")
+            raise DamagedFileError("an array has more or fewer values than its dimensions say")
         place = values.after
     return place
 

@@ -273,7 +273,7 @@ def _normalise_path(name: str) -> str:
 
 
 def _drop_decimals(name: str) -> str:
-    """Return a number such as 3.0 without its decimals; other names are unchanged."""
+    """Return a name such as 3.0 without decimals, and other names unchanged."""
     return re.sub(r"^(\d+)\.0+$", r"\1", name)
 
 

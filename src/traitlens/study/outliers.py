@@ -55,7 +55,7 @@ def find_far_values(ratings: pd.Series) -> dict[float, int]:
 
 
 def find_value_apart(ratings: pd.Series) -> float | None:
-    """Find an 8 or 9 above a shorter scale, which often means "don't know".
+    """Find an 8 or 9 above the highest rating, which often means "don't know".
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def find_value_apart(ratings: pd.Series) -> float | None:
     Returns
     -------
     float or None
-        The value, if the others are whole numbers from 0 or 1 to at most two below it, all of which occur.
+        The value 8 or 9, if the others are all the whole numbers from 0 or 1 to a value at least 2 lower.
 
     Examples
     --------

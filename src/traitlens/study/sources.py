@@ -106,9 +106,9 @@ def read_sources(
 
 
 def call_by_titles(source: Source, names: ImageNames) -> Source:
-    """Rename columns of ratings by their titles, where only these name the images.
+    """Rename rating columns to their titles if the titles, but not the names, contain the images.
 
-    Qualtrics writes the text of each question below the header, and SPSS labels its columns.
+    Titles are the texts of questions, which Qualtrics writes below the header, or the labels of SPSS columns.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ def guess_sources(
 
 
 def _no_ratings(cells: pd.DataFrame, place: str) -> StudyError:
-    """Return the error for a table in which no column holds ratings."""
+    """Return the error for a table in which no column of ratings was found."""
     columns = list(map(str, cells.columns))
     if len(columns) == 1:
         what = f"has one column only, {columns[0][:60]!r}"

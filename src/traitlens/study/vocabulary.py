@@ -24,17 +24,7 @@ def fold_name(name: str) -> str:
 
 
 def drop_unit(name: str) -> str:
-    """Return the name of a column without a unit or explanation in brackets at its end.
-
-    Parameters
-    ----------
-    name : str
-        Name of a column.
-
-    Returns
-    -------
-    str
-        The name; unchanged if nothing else is left.
+    """Return a column name without a unit or explanation in brackets at its end, unless nothing is left.
 
     Examples
     --------
