@@ -9,7 +9,7 @@ import pandas as pd
 
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
-from traitlens.readouts.fit_results import FittedReadouts, lay_out_targets, tabulate_predictions
+from traitlens.readouts.fit_results import FittedReadouts, arrange_targets, tabulate_predictions
 from traitlens.readouts.readout import LinearPart, Readout
 from traitlens.readouts.registry import METHODS, ReadoutMethod, find_readout, register
 
@@ -56,7 +56,7 @@ class Covariance(Readout):
 
 def fit_covariance(features, targets, folds, seed=0, progress=None, scale=1.0):
     ((space, values),) = features.items()
-    matrix = lay_out_targets(targets, folds["image"])
+    matrix = arrange_targets(targets, folds["image"])
     predicted, readouts = np.full(matrix.ratings.shape, np.nan), []
     for column, (group, trait) in enumerate(matrix.names):
         for fold in sorted(folds["fold"].unique()):

@@ -47,7 +47,7 @@ def test_every_fault_of_given_folds_is_named():
     with pytest.raises(StudyError) as caught:
         assign_folds(images, column="part")
     assert "image '3.png' has no fold" in str(caught.value)
-    assert "identity 'person 0' lies in 2 folds" in str(caught.value)
+    assert "identity 'person 0' is in 2 folds" in str(caught.value)
     with pytest.raises(TraitlensError, match="unknown column of folds 'prat'; did you mean 'part'"):
         assign_folds(images, column="prat")
 

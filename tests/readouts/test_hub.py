@@ -272,7 +272,7 @@ def test_what_is_too_large_is_refused_before_it_is_fetched(server, folder, tmp_p
     share(folder, "owner/name")
     server.sizes[file] = size
     server.asked.clear()
-    with refused(f"hf://owner/name/{file}", "ask whoever shared it"):
+    with refused(f"hf://owner/name/{file}", "ask the person who shared it"):
         fetch("owner/name")
     assert [line for line in server.asked if "/resolve/" in line] == []
     assert not (tmp_path / "cache").exists()
@@ -292,12 +292,14 @@ def test_what_is_no_model_is_refused_before_it_is_fetched(server, folder):
 def test_other_files_are_refused_in_the_folder_and_in_the_repository(server, folder):
     server.repositories["owner/name"] = Repository(True, {"model.bin": b"somebody's work"})
     with refused(
-        "hf://owner/name: it holds files that are not part of a model: model.bin", "a separate folder"
+        "hf://owner/name: it contains files that are not part of a model: model.bin", "a separate folder"
     ):
         share(folder, "owner/name")
     (folder / "face.jpg").write_bytes(b"a face")
     (folder / "ratings.csv").write_text("ratings")
-    with refused("it holds files that are not part of a model: face.jpg, ratings.csv", "a separate folder"):
+    with refused(
+        "it contains files that are not part of a model: face.jpg, ratings.csv", "a separate folder"
+    ):
         share(folder, "owner/other")
     assert list(server.repositories) == ["owner/name"]
     assert len(server.repositories["owner/name"].commits) == 1

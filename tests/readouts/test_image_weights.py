@@ -6,7 +6,7 @@ import pytest
 from sklearn.linear_model import Ridge
 from tests.readouts.conftest import SPACE, make_study
 
-from traitlens.readouts.fit_results import lay_out_targets
+from traitlens.readouts.fit_results import arrange_targets
 from traitlens.readouts.folds import assign_folds
 from traitlens.readouts.image_weights import weigh_images
 from traitlens.readouts.ridge import fit_ridge
@@ -26,7 +26,7 @@ def uneven(seed=0, **options):
 def test_weighted_readouts_agree_with_scikit_learn(penalty):
     features, targets, images = uneven()
     folds = assign_folds(images, 3)
-    weights = weigh_images(targets, folds["image"], lay_out_targets(targets, folds["image"]))
+    weights = weigh_images(targets, folds["image"], arrange_targets(targets, folds["image"]))
     assert np.ptp(weights) > 0.5
     fitted = fit_ridge(features, targets, folds, penalties=[penalty], weigh_images=True)
     names = list(dict.fromkeys(zip(targets["group"], targets["trait"], strict=True)))
@@ -59,7 +59,7 @@ def test_equal_weights_change_nothing_and_unknown_ones_are_equal(study):
 
 def test_few_raters_and_raters_who_disagree_count_less():
     _, targets, images = uneven()
-    weights = weigh_images(targets, images["image"], lay_out_targets(targets, images["image"]))
+    weights = weigh_images(targets, images["image"], arrange_targets(targets, images["image"]))
     first = targets.iloc[: len(images)].assign(weight=weights[:, 0])
     means = first.groupby("n")["weight"].mean()
     assert means[2] < means[5] < means[200]

@@ -82,7 +82,7 @@ def test_it_is_told_in_the_report(registered):
 
 
 def test_names_are_taken_once(registered):
-    with pytest.raises(ValueError, match="a readout method 'covariance' already"):
+    with pytest.raises(ValueError, match="already a readout method 'covariance'"):
         register(COVARIANCE)
     with pytest.raises(TraitlensError, match="unknown readout 'covarience'; did you mean 'covariance'"):
         find_readout("covarience")
@@ -90,7 +90,7 @@ def test_names_are_taken_once(registered):
     class Other(Covariance):
         kind = "linear"
 
-    with pytest.raises(ValueError, match="LinearReadout is the kind 'linear' already"):
+    with pytest.raises(ValueError, match="LinearReadout already has the kind 'linear'"):
         register(replace(COVARIANCE, name="other", readout=Other))
 
 

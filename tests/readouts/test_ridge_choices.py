@@ -89,14 +89,14 @@ def test_mixtures_of_traits_agree_with_the_normal_equations():
     truth = rng.normal(size=(80, 1)) + 0.5 * rng.normal(size=(80, 3))
     ratings = 50 + 10 * truth + rng.normal(size=(80, 3))
     predicted = 50 + 5 * (truth + rng.normal(size=(80, 3)))
-    mixed = curds_and_whey.mixture(predicted, ratings, np.arange(80), ["all"] * 3, sharing=1.0)
+    mixed = curds_and_whey.fit_mixture(predicted, ratings, np.arange(80), ["all"] * 3, sharing=1.0)
     spreads = ratings.std(axis=0)
     distances = []
     for strength in curds_and_whey.STRENGTHS:
         wanted = [by_hand.mixture_of_traits(predicted, ratings, target, strength) for target in range(3)]
         distances.append(np.abs(np.array(wanted) * spreads[:, None] / spreads - mixed).max())
     assert min(distances) < 1e-9
-    apart = curds_and_whey.mixture(predicted, ratings, np.arange(80), ["a", "b", "b"])
+    apart = curds_and_whey.fit_mixture(predicted, ratings, np.arange(80), ["a", "b", "b"])
     assert apart[0, 0] == 1
     assert (apart[0, 1:] == 0).all()
     assert (apart[1:, 0] == 0).all()

@@ -120,9 +120,9 @@ def test_another_backbone_is_refused(models, images, backbone):
         (lambda m: m.update(run="import os"), "run: Extra inputs are not permitted"),
         (lambda m: m["spaces"][0].update(layer="../../etc/passwd"), "spaces.0.layer"),
         (lambda m: m["spaces"][0].update(grid=10**9), "grid 1000000000 is not between"),
-        (lambda m: m["spaces"][1].update(view="nose"), "view 'nose' is named but not described"),
+        (lambda m: m["spaces"][1].update(view="nose"), "view 'nose' is used but not described"),
         (lambda m: m["views"][0].update(box=[-1, 0, 1, 1]), "the box exceeds the image"),
-        (lambda m: m["views"][0].update(size=[10**6, 16]), "is absurd"),
+        (lambda m: m["views"][0].update(size=[10**6, 16]), "is not between 16 and 1024"),
         (lambda m: m["readouts"][0].update(spaces=[0, 7]), "an unknown space"),
         (lambda m: m["readouts"][0].update(spaces=[0, 0]), "it reads a space twice"),
         (lambda m: m["readouts"][0].update(mean="4"), "readouts.0.mean"),
@@ -142,7 +142,7 @@ def test_another_backbone_is_refused(models, images, backbone):
         (lambda m: m["preprocessing"].update(mean=[1e308] * 3), "preprocessing.mean"),
         (lambda m: m["readouts"][0].update(mean=1e308), "readouts.0.mean"),
         (lambda m: m["readouts"][0].update(trait="warm\x1b[2J"), "readouts.0.trait"),
-        (lambda m: m["views"][0].update(size=[4096, 4096]), "is absurd"),
+        (lambda m: m["views"][0].update(size=[4096, 4096]), "is not between 16 and 1024"),
     ],
 )
 def test_an_altered_manifest_is_refused(folder, change, message):

@@ -8,7 +8,7 @@ from traitlens.comparison.refitting import FeatureKernel
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.problems import Problem, TraitlensError
 from traitlens.ratings.targets import make_targets
-from traitlens.readouts.inner_cv import choose
+from traitlens.readouts.inner_cv import choose_penalties
 from traitlens.readouts.kernels import kernel_factors
 from traitlens.readouts.ridge import PENALTIES, columns_by_images
 
@@ -56,7 +56,7 @@ def choose_common_penalties(
             # If all images have equal features, the factor is 0 and any penalty gives the same fit.
             factor = kernel_factors({_ONLY: kernel.values}, training, {})[_ONLY] or 1.0
             own = values[np.ix_(training, columns)]
-            best = choose(
+            best = choose_penalties(
                 {_ONLY: kernel.values},
                 training,
                 own,

@@ -13,7 +13,7 @@ from traitlens.features.backbone_catalogue import describe_backbone
 from traitlens.problems import Problem, StudyError, TraitlensError, unknown_choice
 from traitlens.progress import SilentWatcher, Watcher
 from traitlens.ratings.targets import make_targets
-from traitlens.readouts.fit_results import lay_out_targets
+from traitlens.readouts.fit_results import arrange_targets
 from traitlens.readouts.folds import assign_folds
 from traitlens.readouts.registry import METHODS as READOUTS
 from traitlens.readouts.ridge import check_counts
@@ -60,7 +60,7 @@ def _check_folds(study: Study) -> list[Problem]:
     settings = study.settings.folds
     try:
         folds = assign_folds(study.images, settings.number, study.settings.seed, settings.column)
-        targets = lay_out_targets(make_targets(study.ratings), study.images[IMAGE])
+        targets = arrange_targets(make_targets(study.ratings), study.images[IMAGE])
         check_counts(targets.names, targets.ratings, folds)
     except TraitlensError as error:
         return list(error.problems)

@@ -1,6 +1,6 @@
-"""Readouts: regression of ratings on features, folds, performance and saved models.
+"""Readouts: regression of mean ratings on features, with folds, performance and saved models.
 
-Input: features of images and mean ratings. Output: readouts and out-of-fold predictions.
+The input is features of images and mean ratings, the output readouts and out-of-fold predictions.
 """
 
 import lazy_loader

@@ -1,9 +1,9 @@
 r"""Dense readouts trained exactly as in Cao et al. (2023): plain gradient descent on raw ratings.
 
-Learning rate 0.01, batches of four images, 450 epochs, the same for every group. Steps equal those of the
-published scripts, but a block of steps reads and writes the first layer's weights once: within a block the
-change of the weights is stored as :math:`-\eta \sum_j b_j x_j^T` (backpropagated errors times features), so
-that later steps need inner products of features only, :math:`W x = W_0 x - \eta \sum_j b_j (x_j^T x)`.
+All groups have the learning rate 0.01, batches of four images, and 450 epochs. The steps are those of the
+published scripts. For speed, the weights of the first layer are updated once per block of steps: within a
+block the change of the weights is :math:`-\eta \sum_j b_j x_j^T` (backpropagated errors times features), so
+later steps need only inner products of features, :math:`W x = W_0 x - \eta \sum_j b_j (x_j^T x)`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -29,13 +29,7 @@ HEADS_TOGETHER = 11
 
 @dataclass(frozen=True)
 class PlainTraining:
-    """Settings of the training.
-
-    Parameters
-    ----------
-    epochs : int
-        Number of epochs.
-    """
+    """Settings of the training: hidden units, learning rate, images per batch, and epochs."""
 
     hidden: int = 1024
     rate: float = 0.01
@@ -51,15 +45,16 @@ def fit_cao2023(
     training: PlainTraining = PlainTraining(),
     progress: Callable[[int], None] | None = None,
 ) -> FittedReadouts:
-    """Fit one network per group, trait and fold as Cao et al. (2023) did.
+    """Fit one dense network per group, trait and fold as Cao et al. (2023) did.
 
-    Ratings are neither centred nor scaled, so the readout's mean is zero and its maps explain the
-    rating as it is.
+    Ratings are neither centred nor scaled. Maps therefore explain the rating itself, not its deviation from
+    the mean rating.
 
     Parameters
     ----------
     features : mapping of FeatureSpace to ndarray
-        One space, averaged to one cell: (image, channel, 1, 1), images in the order of `folds`.
+        One space averaged to one cell, an array of shape (image, channel, 1, 1); images in the order of
+        `folds`.
     targets : DataFrame
         group, trait, image, rating. Images that a group did not rate are skipped.
     folds : DataFrame
@@ -69,13 +64,12 @@ def fit_cao2023(
     training : PlainTraining
         Settings of the training.
     progress : callable or None
-        Called with the number of readouts fitted since the last call.
+        Called with the number of readouts that were fitted since the last call.
 
     Returns
     -------
     FittedReadouts
-        Readouts, out-of-fold predictions, the last epoch's loss and the losses of all epochs; the same for
-        the same seed.
+        Readouts, out-of-fold predictions, and the losses of all epochs. Results depend only on the seed.
 
     Raises
     ------
@@ -109,21 +103,21 @@ def fit_cao2023(
 def train_plainly(
     heads: Heads, inputs: "torch.Tensor", wanted: "torch.Tensor", training: PlainTraining, seed: int
 ) -> np.ndarray:
-    """Train heads by plain gradient descent on the mean squared error of each step's images, in place.
+    """Train heads in place by plain gradient descent on the mean squared error of each batch.
 
     Parameters
     ----------
-    inputs : Tensor
-        (image, channel).
-    wanted : Tensor
-        (image, head), missing where not rated.
+    inputs : Tensor of shape (image, channel)
+        Features.
+    wanted : Tensor of shape (image, head)
+        Missing where not rated.
     seed : int
-        Seed of the order of images, drawn for every epoch, the same for all heads.
+        Seed of the order of images, which is drawn for every epoch and is the same for all heads.
 
     Returns
     -------
-    ndarray
-        (epoch, head), mean over images of the squared error before each image's step.
+    ndarray of shape (epoch, head)
+        Mean squared error over images, each before the step that uses the image.
     """
     import torch
 
@@ -139,21 +133,21 @@ def train_plainly(
             order = torch.from_numpy(rng.permutation(len(inputs)))
             total = torch.zeros(count, dtype=torch.float64)
             for rows in torch.split(order, training.batch * STEPS_TOGETHER):
-                total += _steps(heads, first, seen[rows], wanted[rows], training)
+                total += _train_on_block(heads, first, seen[rows], wanted[rows], training)
             losses[epoch] = (total / rated.sum(0)).numpy()
     heads.fc1_weight.copy_(first.view(count, units, channels + 1)[:, :, :-1])
     heads.fc1_bias.copy_(first.view(count, units, channels + 1)[:, :, -1])
     return losses
 
 
-def _steps(
+def _train_on_block(
     heads: Heads,
     first: "torch.Tensor",
     inputs: "torch.Tensor",
     wanted: "torch.Tensor",
     training: PlainTraining,
 ) -> "torch.Tensor":
-    """Run the steps of one block; return the sum of squared errors by head."""
+    """Run the gradient steps of one block of images; return the sum of squared errors of each head."""
     import torch
 
     count, units = heads.fc2_weight.shape

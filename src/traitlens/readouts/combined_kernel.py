@@ -1,8 +1,9 @@
-r"""One kernel for all feature spaces of a ridge readout, the same for every fold and every set of ratings.
+r"""A single kernel for all feature spaces of a ridge readout, which is the same for every fold and rating.
 
-A ridge regression on several feature spaces is one with the weighted sum of their kernels (Nunez-Elizalde et
-al. 2019, doi:10.1016/j.neuroimage.2019.04.012). Here the scale of each space and the whitening of its
-channels are computed from the features of all images, without ratings: predictions are linear in the ratings.
+A ridge regression on several feature spaces is a kernel ridge regression with the weighted sum of their
+kernels (Nunez-Elizalde et al. 2019, doi:10.1016/j.neuroimage.2019.04.012). The scale of each space and the
+whitening of its channels are computed from the features of all images and without ratings, so predictions are
+linear in the ratings.
 """
 
 from collections.abc import Mapping
@@ -24,9 +25,9 @@ class CombinedKernel:
     values : ndarray of shape (image, image)
         Inner products of features.
     factors : dict of FeatureSpace to float
-        Factor of each space's kernel.
+        Factor of the kernel of each space.
     whitenings : dict of FeatureSpace to ndarray
-        (channel, whitened channel) of each space; none where channels are used as they are.
+        Whitening of each space, of shape (channel, whitened channel); empty if channels are not whitened.
     """
 
     values: np.ndarray
@@ -41,11 +42,11 @@ class CombinedKernel:
         Parameters
         ----------
         features : mapping of FeatureSpace to ndarray
-            (image, channel, row, column) each.
+            Features of shape (image, channel, row, column).
         training : ndarray of int, shape (training image,)
             Training images, whose mean is the reference.
         duals : ndarray of shape (training image, readout)
-            Dual coefficients; each readout's sum to zero.
+            Dual coefficients, which sum to zero for each readout.
 
         Returns
         -------
@@ -70,12 +71,12 @@ def combine_kernels(
     weights: Mapping[FeatureSpace, float],
     whiten: float | None = None,
 ) -> CombinedKernel:
-    """Compute the kernel of a ridge readout.
+    """Compute the combined kernel of several feature spaces.
 
     Parameters
     ----------
     features : mapping of FeatureSpace to ndarray
-        (image, channel, row, column) each.
+        Features of shape (image, channel, row, column).
     weights : mapping of FeatureSpace to float
         Weight of each space; 1 if missing.
     whiten : float or None, default None
@@ -84,7 +85,8 @@ def combine_kernels(
     Returns
     -------
     CombinedKernel
-        In the units of the features for one space; otherwise with a mean diagonal of 1 after centring.
+        For one space, the kernel in the units of the features; for several, a kernel with a mean diagonal of
+        1 after centring.
     """
     everyone = np.arange(len(next(iter(features.values()))))
     whitenings, kernels = {}, {}

@@ -1,8 +1,8 @@
-"""Dense readouts: the head of Cao et al. (2023) on cached features.
+"""Dense readouts: the two dense layers of Cao et al. (2023), trained on features of the frozen network.
 
-The head is Dense 1024 with ReLU, then Dense 1, on the global average of block 5. The convolutions are frozen,
-so that their output is computed once; the heads of all groups and traits are trained in parallel on the same
-batches of images in the same order.
+The head has 1,024 hidden units with ReLU and one linear output, and reads the global average of block 5. The
+convolutions are frozen, so their output is computed only once. The heads of all groups and traits are trained
+in parallel on the same batches of images.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -28,15 +28,16 @@ def fit_dense(
 ) -> FittedReadouts:
     """Fit one dense readout per group, trait and fold.
 
-    Ratings are centred and scaled by their training images; the readouts predict in rating units. All have
-    the same stopping rule: in each fold, a fifth of the training identities is set aside, and the number of
-    epochs with the smallest squared error there, on average over all groups and traits (each error as a share
-    of the trait's variance), is used for every group and trait of that fold.
+    Ratings are standardised by the training images, and predictions are converted back to rating units. In
+    each fold, a fifth of the training identities is set aside to choose the number of epochs. The number with
+    the smallest squared error on these identities, averaged over all groups and traits after division by the
+    variance of the trait, is used for every group and trait.
 
     Parameters
     ----------
     features : mapping of FeatureSpace to ndarray
-        One space, averaged to one cell: (image, channel, 1, 1), images in the order of `folds`.
+        One space averaged to one cell, an array of shape (image, channel, 1, 1); images in the order of
+        `folds`.
     targets : DataFrame
         group, trait, image, rating. Ratings may be missing.
     folds : DataFrame
@@ -51,7 +52,7 @@ def fit_dense(
     Returns
     -------
     FittedReadouts
-        Readouts, out-of-fold predictions and chosen numbers of epochs; the same for the same seed.
+        Readouts, out-of-fold predictions and chosen numbers of epochs. Results depend only on the seed.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def fit_dense(
     identities = folds[IDENTITY].to_numpy()
 
     def fit(fold: int, rows: np.ndarray) -> Iterator[tuple[int, DenseReadout, dict[str, float], np.ndarray]]:
-        # Features are scaled to a mean square of one; the factor is then folded into the weights.
+        # Features are scaled to a mean square of one in training; the readout's weights undo the scaling.
         scale = float(np.sqrt((study.values[rows].astype(np.float64) ** 2).mean())) or 1.0
         ratings = study.matrix.ratings[rows]
         means, spreads = np.nanmean(ratings, axis=0), np.nanstd(ratings, axis=0)

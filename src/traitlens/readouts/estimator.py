@@ -8,11 +8,11 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from traitlens.features.feature_spaces import FeatureSpace
-from traitlens.readouts.inner_cv import Factorised, choose
+from traitlens.readouts.inner_cv import Factorised, choose_penalties
 from traitlens.readouts.kernels import centred_kernel, kernel_factors, linear_kernel
 from traitlens.readouts.ridge import PENALTIES
 
-_ONLY: FeatureSpace = None  # type: ignore[assignment]  # the name of a kernel that stands alone
+_ONLY: FeatureSpace = None  # type: ignore[assignment]  # Key of a single kernel in a mapping of kernels.
 
 
 class RidgeReadout(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -30,12 +30,12 @@ class RidgeReadout(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
 
     Attributes
     ----------
-    coef_ : ndarray
-        (feature,) or (target, feature).
-    intercept_ : float or ndarray
-        Prediction where every feature is zero.
-    penalty_ : ndarray
-        (target,), the chosen penalties.
+    coef_ : ndarray of shape (feature,) or (target, feature)
+        Weights of the features.
+    intercept_ : float or ndarray of shape (target,)
+        Prediction if every feature is zero.
+    penalty_ : ndarray of shape (target,)
+        The chosen penalties.
 
     Examples
     --------
@@ -52,21 +52,21 @@ class RidgeReadout(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
         self.seed = seed
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
-        """Fit the regression.
+        """Choose the penalty in inner folds, and fit the regression.
 
         Parameters
         ----------
-        X : array-like
-            (image, feature).
-        y : array-like
-            (image,) or (image, target), ratings.
-        groups : array-like or None
-            (image,), the identity shown; each image is a separate identity if None.
+        X : array-like of shape (image, feature)
+            Features.
+        y : array-like of shape (image,) or (image, target)
+            Ratings.
+        groups : array-like of shape (image,) or None
+            The person shown in each image; if None, each image shows a different person.
 
         Returns
         -------
         RidgeReadout
-            Itself.
+            The fitted estimator.
         """
         X, y = validate_data(
             self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2
@@ -75,8 +75,8 @@ class RidgeReadout(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
         identities = np.arange(len(X)) if groups is None else np.asarray(groups)
         training = np.arange(len(X))
         kernels = {_ONLY: linear_kernel(X)}
-        with np.errstate(divide="ignore", invalid="ignore"):  # a constant target has no variance
-            chosen = choose(
+        with np.errstate(divide="ignore", invalid="ignore"):  # Errors are divided by the targets' variances.
+            chosen = choose_penalties(
                 kernels,
                 training,
                 values,
@@ -103,13 +103,13 @@ class RidgeReadout(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
 
         Parameters
         ----------
-        X : array-like
-            (image, feature).
+        X : array-like of shape (image, feature)
+            Features.
 
         Returns
         -------
-        ndarray
-            (image,) or (image, target).
+        ndarray of shape (image,) or (image, target)
+            Predicted ratings.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)

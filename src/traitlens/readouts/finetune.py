@@ -1,9 +1,8 @@
-"""Fine-tuned readouts: the network's last blocks are trained for all traits of each group and fold.
+"""Fine-tuned readouts: the last layers of the network are trained for all traits of each group and fold.
 
-Frozen layers are computed once. Their output is randomly mirrored and shifted by a cell in training
-(augmentation of features, at no cost), and trained layers start from the pretrained weights. All networks
-have the same stopping rule: the number of epochs with the smallest error on a fifth of the training
-identities.
+The output of the frozen layers is computed once. In training it is randomly mirrored and shifted by a cell
+for data augmentation. The trained layers start from the pretrained weights. The number of epochs is the one
+with the smallest error on a fifth of the training identities, which are set aside.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,7 +18,7 @@ from traitlens.digests import digest
 from traitlens.features.backbone import Layer
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.problems import Problem, TraitlensError
-from traitlens.readouts.fit_results import FittedReadouts, lay_out_targets, tabulate_predictions
+from traitlens.readouts.fit_results import FittedReadouts, arrange_targets, tabulate_predictions
 from traitlens.readouts.folds import inner_folds
 from traitlens.readouts.readout import FinetunedReadout, Tail
 from traitlens.readouts.ridge import check_counts
@@ -40,7 +39,11 @@ class Tuning:
     head_rate : float
         Learning rate of the linear readout.
     most_epochs : int
-        Maximum number of epochs, among which the inner fold chooses.
+        Maximum number of epochs.
+    decay : float
+        Weight decay.
+    batch : int
+        Number of images per step.
     shift : int
         Maximum shift of features in cells.
     """
@@ -69,22 +72,22 @@ def fit_finetune(
     Parameters
     ----------
     features : mapping of FeatureSpace to ndarray
-        One space without a grid: the output of the last frozen layer, images in the order of `folds`.
+        One space without a grid, the output of the last frozen layer; images in the order of `folds`.
     targets : DataFrame
         group, trait, image, rating. A group need not have rated every image.
     folds : DataFrame
         image, identity, fold.
     layers : sequence of Layer
-        The network's layers above that one.
+        Layers of the network after the last frozen layer.
     seed : int, default 0
         Seed of the order of images, of augmentation and of the inner split.
     tuning : Tuning
         Settings of the training.
     device : str, default "cpu"
-        The device. Steps are computed in bfloat16 if the device supports it.
+        Device on which to train. Steps are computed in bfloat16 if the device supports it.
     folder : Path or None
-        Folder for trained networks, so that a stopped run resumes; those of earlier fits to other data are
-        removed. No files are written if None.
+        Folder in which trained networks are stored, so that an interrupted fit can resume. Networks of
+        earlier fits to other data are removed. If None, no files are written.
     progress : callable or None
         Called with the number of readouts that were fitted since the last call.
 
@@ -109,7 +112,7 @@ def fit_finetune(
             )
         )
     ((space, values),) = features.items()
-    matrix = lay_out_targets(targets, folds[IMAGE])
+    matrix = arrange_targets(targets, folds[IMAGE])
     check_counts(matrix.names, matrix.ratings, folds)
     predicted = np.full(matrix.ratings.shape, np.nan)
     readouts, choices = {}, {}
@@ -123,7 +126,9 @@ def fit_finetune(
             columns = np.flatnonzero(groups == group)
             ratings = matrix.ratings[np.ix_(rows, columns)]
             means, spreads = np.nanmean(ratings, axis=0), np.nanstd(ratings, axis=0)
-            work = _Work(values, rows, (ratings - means) / spreads, layers, tuning, seed, device, held)
+            work = _TrainingData(
+                values, rows, (ratings - means) / spreads, layers, tuning, seed, device, held
+            )
             file = None if folder is None else Path(folder) / f"{work.digest()[:32]}.safetensors"
             tail, weight, epochs, error = _read_or_train(file, work)
             files.append(file)
@@ -143,7 +148,7 @@ def fit_finetune(
             if progress is not None:
                 progress(len(columns))
     if folder is not None:
-        _remove_others(Path(folder), files)
+        _remove_old_networks(Path(folder), files)
     return FittedReadouts(
         readouts=tuple(readouts[key] for key in sorted(readouts)),
         predictions=tabulate_predictions(matrix, predicted, folds),
@@ -153,7 +158,7 @@ def fit_finetune(
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
+class _TrainingData:
     """Training data and settings of one network."""
 
     values: np.ndarray
@@ -166,7 +171,7 @@ class _Work:
     held: np.ndarray
 
     def digest(self) -> str:
-        """Return the digest of everything that the result depends on."""
+        """Return a digest of the data and settings that determine the trained network."""
         layers = [
             (
                 layer.name,
@@ -178,7 +183,7 @@ class _Work:
         return digest(values, self.wanted, self.held, layers, self.tuning, self.seed, bfloat16)
 
 
-def _read_or_train(file: Path | None, work: _Work) -> tuple[Tail, np.ndarray, int, float]:
+def _read_or_train(file: Path | None, work: _TrainingData) -> tuple[Tail, np.ndarray, int, float]:
     """Read a trained network from its file, or train it and write the file."""
     if file is None:
         return _choose_and_train(work)
@@ -190,7 +195,7 @@ def _read_or_train(file: Path | None, work: _Work) -> tuple[Tail, np.ndarray, in
         tensors = load_file(file)
         weight, (epochs, error) = tensors.pop("head"), tensors.pop("choice")
         return Tail(names, tensors), weight, int(epochs), float(error)
-    except (OSError, KeyError, SafetensorError):  # missing or damaged: trained again
+    except (OSError, KeyError, SafetensorError):  # The file is missing or damaged.
         tail, weight, epochs, error = _choose_and_train(work)
     with atomic_write(file) as temporary:
         kept = {**tail.tensors, "head": weight, "choice": np.array([epochs, error])}
@@ -198,15 +203,15 @@ def _read_or_train(file: Path | None, work: _Work) -> tuple[Tail, np.ndarray, in
     return tail, weight, epochs, error
 
 
-def _remove_others(folder: Path, files: Collection[Path | None]) -> None:
-    """Remove the networks of earlier fits."""
+def _remove_old_networks(folder: Path, files: Collection[Path | None]) -> None:
+    """Remove the networks of earlier fits, keeping the given files."""
     for file in folder.glob("*.safetensors"):
         if file not in files:
             file.unlink(missing_ok=True)
 
 
-def _choose_and_train(work: _Work) -> tuple[Tail, np.ndarray, int, float]:
-    """Choose the number of epochs on held-out identities, then train on all."""
+def _choose_and_train(work: _TrainingData) -> tuple[Tail, np.ndarray, int, float]:
+    """Choose the number of epochs on held-out identities, then train on all identities."""
     held = work.held
     errors = _train(work, np.flatnonzero(~held), work.tuning.most_epochs, np.flatnonzero(held))[2]
     epochs = int(np.argmin(errors)) + 1
@@ -215,9 +220,9 @@ def _choose_and_train(work: _Work) -> tuple[Tail, np.ndarray, int, float]:
 
 
 def _train(
-    work: _Work, rows: np.ndarray, epochs: int, held: np.ndarray | None = None
+    work: _TrainingData, rows: np.ndarray, epochs: int, held: np.ndarray | None = None
 ) -> tuple[Tail, np.ndarray, list[float]]:
-    """Train layers and linear readout; return the held-out error after each epoch."""
+    """Train layers and linear readout; return both, and the held-out error after each epoch."""
     import torch
 
     tuning, device = work.tuning, work.device
@@ -261,13 +266,13 @@ def _train(
     for _ in range(epochs):
         order = rows[torch.randperm(len(rows), generator=random).numpy()]
         for positions in np.array_split(order, -(-len(order) // tuning.batch)):
-            loss = _error(predict(positions, True), wanted[positions])
+            loss = _mean_squared_error(predict(positions, True), wanted[positions])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         if held is not None:
             with torch.no_grad():
-                errors.append(float(_error(predict(held, False), wanted[held])))
+                errors.append(float(_mean_squared_error(predict(held, False), wanted[held])))
     tensors = {
         f"{name}.{part}": values.detach().cpu().contiguous().numpy()
         for name, parts in layers
@@ -278,7 +283,7 @@ def _train(
 
 
 def _apply(parts: "list[torch.Tensor] | None", values: "torch.Tensor") -> "torch.Tensor":
-    """Apply a convolution with weight and bias, or a pooling."""
+    """Apply a convolution with the given weight and bias; if there are none, max pooling."""
     from torch.nn import functional
 
     if parts is None:
@@ -287,7 +292,7 @@ def _apply(parts: "list[torch.Tensor] | None", values: "torch.Tensor") -> "torch
 
 
 def _augment(values: "torch.Tensor", shift: int, random: "torch.Generator") -> "torch.Tensor":
-    """Randomly mirror each image's features, and shift all of them."""
+    """Mirror the features of each image at random, and shift the features of all images by the same cells."""
     import torch
     from torch.nn import functional
 
@@ -299,9 +304,9 @@ def _augment(values: "torch.Tensor", shift: int, random: "torch.Generator") -> "
     return padded[:, :, down : down + rows, across : across + columns]
 
 
-def _error(predicted: "torch.Tensor", wanted: "torch.Tensor") -> "torch.Tensor":
+def _mean_squared_error(predicted: "torch.Tensor", wanted: "torch.Tensor") -> "torch.Tensor":
     """Return the mean squared error over rated images."""
-    rated = wanted.isfinite()  # selected first: the gradient of a missing rating would be NaN
+    rated = wanted.isfinite()  # Missing ratings are left out first, because their gradient would be NaN.
     return ((predicted[rated] - wanted[rated]) ** 2).mean()
 
 

@@ -1,4 +1,4 @@
-"""Results of a fit: readouts, out-of-fold predictions and dual coefficients."""
+"""Results of fitting readouts: the readouts, their out-of-fold predictions and dual coefficients."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,10 +22,10 @@ class Dual:
     ----------
     fold : int
         The held-out fold.
-    rows : ndarray
-        (training image,) int, rows of the features.
-    coefficients : ndarray
-        (training image,), rating units per unit of the kernel; they sum to zero.
+    rows : ndarray of int, shape (training image,)
+        Rows of the features.
+    coefficients : ndarray of shape (training image,)
+        Rating units per unit of the kernel; they sum to zero.
     penalty : float
         Penalty, relative to the mean diagonal of the centred training kernel.
     factors : mapping of FeatureSpace to float
@@ -47,25 +47,25 @@ class Dual:
 
 @dataclass(frozen=True, eq=False)
 class FittedReadouts:
-    """Readouts of every group, trait and fold.
+    """Readouts of every group, trait and fold, with their out-of-fold predictions.
 
     Parameters
     ----------
     readouts : tuple of Readout
-        One per group, trait and fold; a fold's readout did not see its identities.
+        One per group, trait and fold, fitted to the identities of the other folds.
     predictions : DataFrame
-        image, identity, group, trait, fold, observed, predicted: the out-of-fold prediction of each image.
+        image, identity, group, trait, fold, observed, predicted (out of fold).
     choices : DataFrame
-        group, trait, fold and what the inner folds chose (penalty, epochs, inner error).
+        group, trait, fold, and hyperparameters chosen in the inner folds (penalty, epochs, inner error).
     duals : tuple of Dual
-        Of ridge readouts, in the order of `readouts`; empty for others.
+        Dual coefficients of ridge readouts, in the order of `readouts`; empty for other readouts.
     method : str
-        Name of the readout's method.
+        Name of the method.
     cues : DataFrame
-        image, group, trait, region, cue: what each region adds to the out-of-fold prediction, in rating
-        points. Of regional readouts; empty for others.
+        image, group, trait, region, cue (contribution of the region to the out-of-fold prediction, in rating
+        points); empty except for regional readouts.
     losses : DataFrame
-        group, trait, fold, epoch, loss: training error by epoch. Of method "cao2023"; empty for others.
+        group, trait, fold, epoch, loss (training error); empty except for the method "cao2023".
     """
 
     readouts: tuple[Readout, ...]
@@ -83,7 +83,7 @@ class FittedReadouts:
         return len(self.readouts)
 
     def find(self, group: str, trait: str, fold: int) -> Readout:
-        """Return one readout.
+        """Return the readout of a group, trait and fold.
 
         Parameters
         ----------
@@ -100,7 +100,7 @@ class FittedReadouts:
         Raises
         ------
         TraitlensError
-            If there is none.
+            If there is no such readout.
         """
         for readout in self.readouts:
             if (readout.group, readout.trait, readout.fold) == (group, trait, fold):
@@ -121,14 +121,14 @@ class FittedReadouts:
 
 @dataclass(frozen=True, eq=False)
 class TargetMatrix:
-    """Targets as a matrix.
+    """Targets as a matrix of images by groups and traits.
 
     Parameters
     ----------
     names : list of (str, str)
         Group and trait of each column.
-    ratings : ndarray
-        (image, group and trait), missing where a group did not rate an image.
+    ratings : ndarray of shape (image, group and trait)
+        Missing where a group did not rate an image.
     """
 
     names: list[tuple[str, str]]
@@ -138,20 +138,20 @@ class TargetMatrix:
         return len(self.names)
 
 
-def lay_out_targets(targets: pd.DataFrame, images: pd.Series) -> TargetMatrix:
-    """Return targets as a matrix (image, group and trait).
+def arrange_targets(targets: pd.DataFrame, images: pd.Series) -> TargetMatrix:
+    """Arrange a table of targets as a matrix of images by groups and traits.
 
     Parameters
     ----------
     targets : DataFrame
-        group, trait, image, rating; ratings of images that are not among `images` are left out.
+        group, trait, image, rating. Ratings of images that are not in `images` are left out.
     images : Series
-        The images in the order of the features.
+        Images in the order of the features.
 
     Returns
     -------
     TargetMatrix
-        Columns in order of first appearance of their group and trait.
+        The matrix, with columns in order of first appearance of their group and trait.
     """
     wide = targets.assign(column=list(zip(targets[GROUP], targets[TRAIT], strict=True)))
     names = list(dict.fromkeys(wide["column"]))
@@ -165,12 +165,12 @@ def lay_out_targets(targets: pd.DataFrame, images: pd.Series) -> TargetMatrix:
 
 
 def tabulate_predictions(targets: TargetMatrix, predicted: np.ndarray, folds: pd.DataFrame) -> pd.DataFrame:
-    """Return predictions as a table with one row per rated image, group and trait.
+    """Convert a matrix of predictions to a table with one row per rated image, group and trait.
 
     Parameters
     ----------
-    predicted : ndarray
-        (image, group and trait), missing where not predicted.
+    predicted : ndarray of shape (image, group and trait)
+        Missing where not predicted.
 
     Returns
     -------
@@ -200,18 +200,18 @@ def predict_out_of_fold(
     Parameters
     ----------
     readouts : sequence of Readout
-        Of every group, trait and fold.
+        Readouts of every group, trait and fold.
     features : mapping of FeatureSpace to ndarray
-        (image, channel, row, column), transformed.
+        Transformed features of shape (image, channel, row, column).
     blocks : sequence of (int, ndarray)
-        Fold and positions of each block's images.
+        Fold, and indices of the images of that fold, for each block of images.
     groups, traits : list of str
-        In the order of the result.
+        Groups and traits, in the order of the result.
 
     Returns
     -------
-    ndarray (group, trait, image)
-        Rating units; NaN where a group has no readout of a trait.
+    ndarray of shape (group, trait, image)
+        Predictions in rating units; NaN where a group has no readout of a trait.
     """
     count = sum(len(positions) for _, positions in blocks)
     predicted = np.full((len(groups), len(traits), count), np.nan)

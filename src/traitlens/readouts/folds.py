@@ -1,4 +1,4 @@
-"""Folds by identity: readouts are never tested on identities of their training images."""
+"""Folds by identity: readouts are never tested on persons who are shown in their training images."""
 
 import numpy as np
 import pandas as pd
@@ -10,21 +10,21 @@ from traitlens.problems import Problem, StudyError, unknown_choice
 def assign_folds(
     images: pd.DataFrame, number: int = 5, seed: int = 0, column: str | None = None
 ) -> pd.DataFrame:
-    """Assign every image to a fold, all images of one identity to the same one.
+    """Assign every image to a fold; all images of an identity are in the same fold.
 
-    Identities are shuffled, then assigned in order of their number of images, each to the fold with the
-    fewest images so far; folds differ by at most the images of one identity.
+    Identities are shuffled, sorted by their number of images, and assigned one by one to the fold with the
+    fewest images so far. The sizes of folds differ by at most the number of images of one identity.
 
     Parameters
     ----------
     images : DataFrame
-        image, identity, and the column of given folds, if any. The order of rows does not matter.
+        image, identity, and `column`. The order of rows does not matter.
     number : int, default 5
-        Number of folds; ignored if folds are given.
+        Number of folds; ignored if `column` is passed.
     seed : int, default 0
-        Seed of the shuffle.
+        Seed of the random number generator.
     column : str or None
-        Column with given folds (any values), which are numbered in sorted order.
+        Column with folds to use (any values), which are numbered in sorted order.
 
     Returns
     -------
@@ -34,8 +34,8 @@ def assign_folds(
     Raises
     ------
     TraitlensError
-        If there are fewer identities than folds, if the column is not there or has gaps, or if an
-        identity lies in several of the given folds.
+        If there are fewer identities than folds, or if the column is missing, has missing values, or has
+        several folds for an identity.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def assign_folds(
     [0, 0, 1, 1]
     """
     if column is not None:
-        return _given_folds(images, column)
+        return _read_folds(images, column)
     counts = images.groupby(IDENTITY, observed=True).size().sort_index()
     if len(counts) < number or number < 2:
         raise StudyError(
@@ -61,33 +61,33 @@ def assign_folds(
         smallest = min(range(number), key=lambda fold: (*sizes[fold], fold))
         fold_of[counts.index[place]] = smallest
         sizes[smallest] += (counts.iloc[place], 1)
-    return _table(images, images[IDENTITY].map(fold_of))
+    return _tabulate_folds(images, images[IDENTITY].map(fold_of))
 
 
-def _given_folds(images: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return the given folds."""
+def _read_folds(images: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Read and check the folds in a column of the images."""
     if column not in images:
         raise unknown_choice("column of folds", column, images.columns)
     values = images[column]
     problems = [
-        Problem(f"image {image!r} has no fold", "give every image a fold", "images.csv", column=column)
+        Problem(f"image {image!r} has no fold", "enter a fold for every image", "images.csv", column=column)
         for image in images.loc[values.isna(), IMAGE]
     ]
     number = values.groupby(images[IDENTITY], observed=True).nunique()
     problems += [
-        Problem(f"identity {name!r} lies in {count} folds", "give it one", "images.csv", column=column)
+        Problem(f"identity {name!r} is in {count} folds", "enter one fold", "images.csv", column=column)
         for name, count in number[number > 1].items()
     ]
     if values.nunique() < 2:
-        problems.append(Problem("there is only one fold", "give at least two", "images.csv", column=column))
+        problems.append(Problem("there is only one fold", "use at least two", "images.csv", column=column))
     if problems:
         raise StudyError(problems)
     numbers = {value: place for place, value in enumerate(sorted(values.unique()))}
-    return _table(images, values.map(numbers))
+    return _tabulate_folds(images, values.map(numbers))
 
 
-def _table(images: pd.DataFrame, fold: pd.Series) -> pd.DataFrame:
-    """Return the table of folds."""
+def _tabulate_folds(images: pd.DataFrame, fold: pd.Series) -> pd.DataFrame:
+    """Return a table of images, identities and folds."""
     return pd.DataFrame(
         {
             IMAGE: images[IMAGE].to_numpy(),
@@ -102,17 +102,17 @@ def inner_folds(identities: np.ndarray, number: int = 5, seed: int = 0) -> np.nd
 
     Parameters
     ----------
-    identities : ndarray
-        (image,), the person shown in each training image.
+    identities : ndarray of shape (image,)
+        The person shown in each training image.
     number : int, default 5
-        Number of folds; fewer if there are fewer identities.
+        Number of folds; reduced to the number of identities if that is smaller.
     seed : int, default 0
-        Seed of the shuffle.
+        Seed of the random number generator.
 
     Returns
     -------
-    ndarray
-        (image,) int, the fold of each image.
+    ndarray of int, shape (image,)
+        Fold of each image.
 
     Raises
     ------

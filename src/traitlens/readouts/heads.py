@@ -1,4 +1,4 @@
-"""Heads on cached features (Dense with ReLU, then Dense 1), trained in parallel for all groups and traits."""
+"""Dense heads (a hidden layer with ReLU and one output), trained in parallel for all groups and traits."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +11,7 @@ import pandas as pd
 from traitlens.columns import FOLD, GROUP, IMAGE, TRAIT
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.problems import Problem, TraitlensError
-from traitlens.readouts.fit_results import FittedReadouts, TargetMatrix, lay_out_targets, tabulate_predictions
+from traitlens.readouts.fit_results import FittedReadouts, TargetMatrix, arrange_targets, tabulate_predictions
 from traitlens.readouts.readout import DenseReadout
 from traitlens.readouts.ridge import check_counts
 
@@ -25,10 +25,14 @@ class Training:
 
     Parameters
     ----------
+    hidden : int
+        Number of hidden units.
     rate : float
         Learning rate of Adam (Kingma and Ba 2015).
+    batch : int
+        Number of images per step.
     most_epochs : int
-        Maximum number of epochs, among which the inner folds choose.
+        Maximum number of epochs.
     """
 
     hidden: int = 1024
@@ -39,12 +43,12 @@ class Training:
 
 @dataclass(frozen=True, eq=False)
 class HeadData:
-    """Features and targets of heads.
+    """Features, targets and folds to which heads are fitted.
 
     Parameters
     ----------
-    values : ndarray
-        (image, channel).
+    values : ndarray of shape (image, channel)
+        Features.
     """
 
     space: FeatureSpace
@@ -56,20 +60,20 @@ class HeadData:
     def of(
         cls, features: Mapping[FeatureSpace, np.ndarray], targets: pd.DataFrame, folds: pd.DataFrame
     ) -> "HeadData":
-        """Return checked features and targets.
+        """Check features and targets, and arrange them as arrays.
 
         Parameters
         ----------
         features : mapping of FeatureSpace to ndarray
-            (image, channel, 1, 1).
+            One space averaged to one cell, an array of shape (image, channel, 1, 1).
 
         Raises
         ------
         TraitlensError
             If the features are not one space with one cell, or if a group rated too few images.
         """
-        space, values = one_cell(features)
-        matrix = lay_out_targets(targets, folds[IMAGE])
+        space, values = check_one_cell(features)
+        matrix = arrange_targets(targets, folds[IMAGE])
         check_counts(matrix.names, matrix.ratings, folds)
         return cls(space, values, matrix, folds)
 
@@ -79,22 +83,22 @@ class HeadData:
         fit: "Callable[[int, np.ndarray], Iterator[tuple[int, DenseReadout, dict[str, float], np.ndarray]]]",
         progress: Callable[[int], None] | None,
     ) -> FittedReadouts:
-        """Fit all folds and predict their held-out images.
+        """Fit the readouts of all folds, and predict their held-out images.
 
         Parameters
         ----------
         method : str
-            Name of the readout.
+            Name of the method.
         fit : callable
-            Called with a fold and its training rows; yields columns of targets, readouts, choices and
-            training errors by epoch (or nothing).
+            Function of a fold and the indices of its training images. For each target it yields the column of
+            the target, the readout, the chosen hyperparameters, and the training error of each epoch.
         progress : callable or None
             Called with 1 after each readout.
 
         Returns
         -------
         FittedReadouts
-            All of them, by group and trait, then by fold.
+            Readouts sorted by group and trait, then by fold.
         """
         predicted = np.full(self.matrix.ratings.shape, np.nan)
         fitted = {}
@@ -120,18 +124,20 @@ class HeadData:
         )
 
 
-def one_cell(features: Mapping[FeatureSpace, np.ndarray]) -> tuple[FeatureSpace, np.ndarray]:
-    """Return the single space that a dense readout reads.
+def check_one_cell(features: Mapping[FeatureSpace, np.ndarray]) -> tuple[FeatureSpace, np.ndarray]:
+    """Return the feature space of a dense readout and its values, after checking that it is the only one.
 
     Parameters
     ----------
     features : mapping of FeatureSpace to ndarray
-        (image, channel, 1, 1).
+        One space averaged to one cell, an array of shape (image, channel, 1, 1).
 
     Returns
     -------
-    values : ndarray
-        (image, channel).
+    space : FeatureSpace
+        The space.
+    values : ndarray of shape (image, channel)
+        Features.
 
     Raises
     ------
@@ -141,7 +147,9 @@ def one_cell(features: Mapping[FeatureSpace, np.ndarray]) -> tuple[FeatureSpace,
     shapes = {str(space.tap): np.shape(values) for space, values in features.items()}
     if len(features) != 1 or next(iter(shapes.values()))[2:] != (1, 1):
         raise TraitlensError(
-            Problem(f"a dense readout reads one tap averaged to 1x1, but got {shapes}", "name one tap")
+            Problem(
+                f"a dense readout reads one tap averaged to 1x1, not {shapes}", "choose one tap in study.toml"
+            )
         )
     space, values = next(iter(features.items()))
     return space, values[:, :, 0, 0]
@@ -153,14 +161,14 @@ class Heads:
 
     Parameters
     ----------
-    fc1_weight : Tensor
-        (head, hidden, channel).
-    fc1_bias : Tensor
-        (head, hidden).
-    fc2_weight : Tensor
-        (head, hidden).
-    fc2_bias : Tensor
-        (head,).
+    fc1_weight : Tensor of shape (head, hidden, channel)
+        Weights of the first layer.
+    fc1_bias : Tensor of shape (head, hidden)
+        Biases of the first layer.
+    fc2_weight : Tensor of shape (head, hidden)
+        Weights of the second layer.
+    fc2_bias : Tensor of shape (head,)
+        Biases of the second layer.
     """
 
     fc1_weight: "torch.Tensor"
@@ -170,15 +178,15 @@ class Heads:
 
     @classmethod
     def start(cls, names: list[tuple[str, str]], channels: int, hidden: int, seed: int, fold: int) -> "Heads":
-        """Draw initial weights (Glorot and Bengio 2010, uniform), biases zero.
+        """Draw initial weights (uniform; Glorot and Bengio 2010); initial biases are zero.
 
         Parameters
         ----------
         names : list of (str, str)
-            Group and trait of each head. Initial weights depend on the trait and not on the group, so that
-            groups differ by their ratings only.
+            Group and trait of each head. Initial weights depend on the trait but not on the group, so that
+            only the ratings differ between groups.
         seed, fold : int
-            Seed and fold, on which initial weights also depend.
+            Seed and fold; initial weights depend on both.
         """
         import torch
 
@@ -208,7 +216,7 @@ class Heads:
         spread: float = 1.0,
         mean: float = 0.0,
     ) -> DenseReadout:
-        """Return one head as a readout in rating units.
+        """Return one trained head as a readout in rating units.
 
         Parameters
         ----------
@@ -217,7 +225,7 @@ class Heads:
         fold : int
             The held-out fold.
         scale : float, default 1
-            Scale of the features.
+            Number by which features were divided.
         spread, mean : float
             Standard deviation and mean by which ratings were standardised.
         """
@@ -235,27 +243,21 @@ class Heads:
         )
 
     def parameters(self) -> "list[torch.Tensor]":
-        """Return the trained tensors.
-
-        Returns
-        -------
-        list of Tensor
-            Weights and biases, first layer first.
-        """
+        """Return the tensors to train: weights and biases of the first layer, then of the second."""
         return [self.fc1_weight, self.fc1_bias, self.fc2_weight, self.fc2_bias]
 
     def hidden(self, inputs: "torch.Tensor") -> "torch.Tensor":
-        """Compute the hidden units.
+        """Compute the activations of the hidden units, after ReLU.
 
         Parameters
         ----------
-        inputs : Tensor
-            (image, channel).
+        inputs : Tensor of shape (image, channel)
+            Features.
 
         Returns
         -------
-        Tensor
-            (image, head, hidden), after ReLU.
+        Tensor of shape (image, head, hidden)
+            Activations.
         """
         heads, units, channels = self.fc1_weight.shape
         values = inputs @ self.fc1_weight.view(heads * units, channels).T
@@ -266,30 +268,30 @@ class Heads:
 
         Parameters
         ----------
-        inputs : Tensor
-            (image, channel).
+        inputs : Tensor of shape (image, channel)
+            Features.
 
         Returns
         -------
-        Tensor
-            (image, head).
+        Tensor of shape (image, head)
+            Predicted standardised ratings.
         """
         return (self.hidden(inputs) * self.fc2_weight).sum(-1) + self.fc2_bias
 
     def gradients(self, inputs: "torch.Tensor", wanted: "torch.Tensor") -> "list[torch.Tensor]":
-        """Compute each head's gradient of its mean squared error over the images that its group rated.
+        """Compute the gradient of each head's mean squared error over the images that its group rated.
 
         Parameters
         ----------
-        inputs : Tensor
-            (image, channel).
-        wanted : Tensor
-            (image, head), missing where not rated.
+        inputs : Tensor of shape (image, channel)
+            Features.
+        wanted : Tensor of shape (image, head)
+            Missing where not rated.
 
         Returns
         -------
         list of Tensor
-            In the order of :meth:`parameters`.
+            Gradients in the order of :meth:`parameters`.
         """
         hidden = self.hidden(inputs)
         error = (hidden * self.fc2_weight).sum(-1) + self.fc2_bias - wanted
@@ -309,14 +311,14 @@ class Heads:
         seed: int,
         held: "tuple[torch.Tensor, torch.Tensor] | None" = None,
     ) -> np.ndarray:
-        """Train with Adam.
+        """Train all heads in place by Adam.
 
         Parameters
         ----------
-        inputs : Tensor
-            (image, channel).
-        wanted : Tensor
-            (image, head), missing where not rated.
+        inputs : Tensor of shape (image, channel)
+            Features.
+        wanted : Tensor of shape (image, head)
+            Missing where not rated.
         epochs : int
             Number of epochs.
         seed : int
@@ -326,8 +328,8 @@ class Heads:
 
         Returns
         -------
-        ndarray
-            (epoch,) mean over heads of the held-out squared error; empty without held-out data.
+        ndarray of shape (epoch,)
+            Mean over heads of the held-out squared error; empty without held-out data.
         """
         import torch
 

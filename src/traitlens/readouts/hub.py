@@ -1,8 +1,8 @@
 """Upload and download of models on the Hugging Face hub.
 
 Only the three files of a checked model are shared, privately by default. Images and ratings are never
-uploaded: folders and repositories with other files are refused. Downloaded models are cached as plain files
-under their commit, and are not trusted: :meth:`TraitModels.load` checks everything.
+uploaded; folders and repositories with other files are refused. Downloaded models are cached by commit.
+They are not trusted: :meth:`TraitModels.load` checks every file.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from traitlens.features.weights import OFFLINE_VARIABLE, cache_folder
 from traitlens.problems import ModelError, Problem
-from traitlens.readouts.manifest import CARD, LARGEST_MANIFEST, MANIFEST, TENSORS, plain_file
+from traitlens.readouts.manifest import CARD, LARGEST_MANIFEST, MANIFEST, TENSORS, regular_file
 from traitlens.readouts.trait_models import TraitModels
 from traitlens.storage import atomic_write, remove
 
@@ -25,12 +25,12 @@ ADDRESS = "hf://"
 """Prefix of the name of a model on the hub: `hf://owner/name`, or `hf://owner/name@revision`."""
 
 LARGEST = {MANIFEST: LARGEST_MANIFEST, TENSORS: 8 * 2**30, CARD: 2**20}
-"""The files of a model, and the maximum size of each in bytes."""
+"""Files of a model, with the maximum size of each in bytes."""
 
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 _NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_WELCOME = {".gitattributes", "LICENSE"}  # files of the hub itself, and of the owner
+_WELCOME = {".gitattributes", "LICENSE"}  # Other files that a repository may contain.
 
 
 def share(
@@ -41,30 +41,31 @@ def share(
     token: str | None = None,
     confirm: Callable[[str], bool] | None = None,
 ) -> str:
-    """Share a model on the Hugging Face hub, after all checks of loading.
+    """Check a model and share it on the Hugging Face hub.
 
     Parameters
     ----------
     folder : str or Path
-        A folder written by :meth:`TraitModels.save`: `results/models` of a run.
+        A folder written by :meth:`TraitModels.save`, such as `results/models`.
     repository : str
         "owner/name"; created if missing.
     private : bool, default True
-        Whether only its owner can see it. An existing repository must have the same visibility.
+        Whether only the owner can see the model. An existing repository must have the same visibility.
     token : str or None
-        A token with write access; that of `hf auth login` or of the variable HF_TOKEN if None.
+        A token with write access; if None, the token of `hf auth login` or of the variable HF_TOKEN.
     confirm : callable or None
         Called with a description of what will be shared; returns whether to continue.
 
     Returns
     -------
     str
-        The URL of its page.
+        The URL of the model's page.
 
     Raises
     ------
     ModelError
-        If the model has a fault, the folder or the repository holds anything else, or the hub refuses.
+        If the model is invalid, the folder or the repository contains other files, or the hub reports an
+        error.
 
     Examples
     --------
@@ -74,11 +75,11 @@ def share(
     _check_name(repository)
     folder = Path(folder)
     models = TraitModels.load(folder)
-    files = {name: plain_file(folder, name, largest) for name, largest in LARGEST.items()}
+    files = {name: regular_file(folder, name, largest) for name, largest in LARGEST.items()}
     _refuse_foreign({path.name for path in folder.iterdir()}, str(folder))
-    if confirm is not None and not confirm(_describe(models, files, repository, private)):
-        raise ModelError(Problem("nothing was shared", "it was not confirmed"))
-    with _reach(repository, token) as hub:
+    if confirm is not None and not confirm(_describe_upload(models, files, repository, private)):
+        raise ModelError(Problem("nothing was shared, because sharing was not confirmed"))
+    with _connect(repository, token) as hub:
         from huggingface_hub import CommitOperationAdd
 
         address = hub.create_repo(repository, private=private, exist_ok=True)
@@ -106,7 +107,7 @@ def fetch(
     token: str | None = None,
     announce: Callable[[str], None] = lambda text: None,
 ) -> Path:
-    """Download a model from the Hugging Face hub, once for each commit.
+    """Download a model from the Hugging Face hub; each commit is downloaded once and then cached.
 
     Parameters
     ----------
@@ -115,14 +116,14 @@ def fetch(
     revision : str or None
         A branch, a tag or a commit; the newest commit if None. A cached commit needs no network.
     token : str or None
-        A token with read access; that of `hf auth login` or of the variable HF_TOKEN if None.
+        A token with read access; if None, the token of `hf auth login` or of the variable HF_TOKEN.
     announce : callable
-        Called with a line of text before anything slow.
+        Called with a message before a download starts.
 
     Returns
     -------
     Path
-        The folder in the cache, for :meth:`TraitModels.load`, which checks it.
+        The folder in the cache, which :meth:`TraitModels.load` checks and loads.
 
     Raises
     ------
@@ -140,35 +141,36 @@ def fetch(
     name = ADDRESS + repository
     if os.environ.get(OFFLINE_VARIABLE):
         fault = f"downloads are switched off ({OFFLINE_VARIABLE})"
-        raise ModelError(Problem(fault, "use a commit that was downloaded before, or unset it", name))
-    with _reach(repository, token) as hub:
+        advice = f"use a commit that was downloaded before, or unset {OFFLINE_VARIABLE}"
+        raise ModelError(Problem(fault, advice, name))
+    with _connect(repository, token) as hub:
         found = hub.model_info(repository, revision=revision, files_metadata=True)
         sizes = {file.rfilename: file.size for file in found.siblings or ()}
         _check_listing(sizes, found.sha, name)
         folder = kept / found.sha
         if not folder.is_dir():
-            announce(f"Fetching {name} once ({_size(sum(sizes[file] for file in LARGEST))})")
+            announce(f"Downloading {name} ({_format_size(sum(sizes[file] for file in LARGEST))})")
             with atomic_write(folder) as temporary:
                 for file in LARGEST:
                     hub.hf_hub_download(repository, file, revision=found.sha, local_dir=temporary)
-                remove(temporary / ".cache")  # metadata of the hub
+                remove(temporary / ".cache")  # The hub's client writes metadata here.
     return folder
 
 
 def find_models(name: str | Path, announce: Callable[[str], None] = lambda text: None) -> Path:
-    """Return the folder of a model by its name.
+    """Return the folder of a model, after downloading it if the name is that of a model on the hub.
 
     Parameters
     ----------
     name : str or Path
         A folder, or `hf://owner/name`, or `hf://owner/name@revision`.
     announce : callable
-        Called with a line of text before anything slow.
+        Called with a message before a download starts.
 
     Returns
     -------
     Path
-        The folder; models on the hub are downloaded.
+        The folder.
 
     Raises
     ------
@@ -187,13 +189,13 @@ def find_models(name: str | Path, announce: Callable[[str], None] = lambda text:
 
 
 def _check_name(repository: str) -> None:
-    """Raise an error for an invalid name of a repository."""
+    """Raise an error if the name of a repository is invalid."""
     if not _NAME.fullmatch(repository):
         raise ModelError(Problem(f"{repository!r} is not a name on the hub", "write it as owner/name"))
 
 
 def _check_listing(sizes: Mapping[str, int | None], commit: str | None, name: str) -> None:
-    """Raise an error for files that are not a model, or too large, before downloading."""
+    """Raise an error if the files of a repository are not a model or are too large to download."""
     problems = [
         Problem(f"it does not contain {file}", "use the name of a model that was shared by traitlens", name)
         for file in LARGEST
@@ -205,9 +207,9 @@ def _check_listing(sizes: Mapping[str, int | None], commit: str | None, name: st
             problem = (
                 "its size is unknown"
                 if size is None
-                else f"it has {_size(size)}, the maximum is {_size(largest)}"
+                else f"its size is {_format_size(size)}, the maximum is {_format_size(largest)}"
             )
-            problems.append(Problem(problem, "ask whoever shared it", f"{name}/{file}"))
+            problems.append(Problem(problem, "ask the person who shared it", f"{name}/{file}"))
     if not _COMMIT.fullmatch(commit or ""):
         problems.append(Problem("the hub does not return its commit", "try again later", name))
     if problems:
@@ -215,21 +217,21 @@ def _check_listing(sizes: Mapping[str, int | None], commit: str | None, name: st
 
 
 def _refuse_foreign(names: set[str], where: str) -> None:
-    """Raise an error if there are other files than those of a model."""
+    """Raise an error if there are files that are not part of a model."""
     foreign = sorted(names - set(LARGEST))
     if foreign:
         more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
-        fault = f"it holds files that are not part of a model: {', '.join(foreign[:5])}{more}"
+        fault = f"it contains files that are not part of a model: {', '.join(foreign[:5])}{more}"
         raise ModelError(Problem(fault, "use a separate folder or repository for a model", where))
 
 
-def _describe(models: TraitModels, files: Mapping[str, Path], repository: str, private: bool) -> str:
-    """Describe what will be shared, and what to consider."""
+def _describe_upload(models: TraitModels, files: Mapping[str, Path], repository: str, private: bool) -> str:
+    """Describe the files that will be shared and who can see them, for the user to confirm."""
     owner, source = repository.partition("/")[0], models.backbone_source or "unknown"
     seen = f"private: only {owner} can see it" if private else "PUBLIC: everyone can see it"
     lines = [
         f"To be shared as {ADDRESS}{repository} ({seen}):",
-        *(f"  {name}, {_size(path.stat().st_size)}" for name, path in files.items()),
+        *(f"  {name}, {_format_size(path.stat().st_size)}" for name, path in files.items()),
         f"Groups: {', '.join(models.groups)}",
         f"Traits: {', '.join(models.traits)}",
         f"Network: {models.backbone_name}, named but not shared; its source: {source}",
@@ -239,14 +241,14 @@ def _describe(models: TraitModels, files: Mapping[str, Path], repository: str, p
     return "\n".join(lines)
 
 
-def _size(number: int) -> str:
+def _format_size(number: int) -> str:
     """Format a number of bytes."""
     return f"{number / 1e6:.1f} MB" if number >= 1e5 else f"{number / 1e3:.1f} kB"
 
 
 @contextmanager
-def _reach(repository: str, token: str | None) -> "Iterator[HfApi]":
-    """Turn errors of the hub's client into one line."""
+def _connect(repository: str, token: str | None) -> "Iterator[HfApi]":
+    """Yield a client of the hub, and convert its errors to messages of one line."""
     name = ADDRESS + repository
 
     def fail(what: str, advice: str) -> ModelError:
@@ -274,12 +276,14 @@ def _reach(repository: str, token: str | None) -> "Iterator[HfApi]":
         if status == 403:
             advice = "use yourself or your organisation as owner, and a token with write access"
             raise fail("you have no permission", advice) from None
-        said = " ".join((error.server_message or error.response.reason_phrase).split())
-        raise fail(f"the hub refuses ({status}: {said})", "fix this, or try again later") from None
+        answer = " ".join((error.server_message or error.response.reason_phrase).split())
+        advice = "correct the request, or try again later"
+        raise fail(f"the hub refuses ({status}: {answer})", advice) from None
     except (httpx2.HTTPError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
         fault = f"the hub cannot be reached ({type(error).__name__})"
         raise fail(fault, "check the network and its proxy settings, and try again") from None
     except (ValueError, RuntimeError) as error:
-        # An invalid card, or an interrupted transfer.
-        said = " ".join(str(error).split())[:160]
-        raise fail(f"the hub's client refuses ({said})", "fix this, or try again later") from None
+        # The model card is invalid, or the transfer was interrupted.
+        answer = " ".join(str(error).split())[:160]
+        advice = "correct the request, or try again later"
+        raise fail(f"the hub's client refuses ({answer})", advice) from None

@@ -1,8 +1,8 @@
-r"""Cross-validation in inner folds by identity: choice of the penalty and of the weights of feature spaces.
+r"""Choice of the ridge penalty and of the weights of feature spaces by cross-validation in inner folds.
 
-For training images with centred kernel :math:`K` and centred ratings :math:`y` the dual coefficients are
-:math:`a = (K + \lambda I)^{-1} y` (Saunders, Gammerman and Vovk 1998). One factorisation per set of training
-images serves every group, trait and penalty.
+For training images with centred kernel :math:`K` and centred ratings :math:`y`, the dual coefficients are
+:math:`a = (K + \lambda I)^{-1} y` (Saunders, Gammerman and Vovk 1998). The kernel of each set of training
+images is factorised once for all groups, traits and penalties.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,22 +21,22 @@ Weights = Mapping[FeatureSpace, float]
 
 @dataclass(frozen=True, eq=False)
 class Factorised:
-    r"""A centred training kernel in tridiagonal form, for any number of targets and penalties.
+    r"""Factorisation of a centred training kernel that solves for any number of targets and penalties.
 
-    :math:`K = Q T Q^T`, so that :math:`(K + \lambda I)^{-1} y = Q (T + \lambda I)^{-1} Q^T y`, where a
-    tridiagonal system takes a few operations per image (Eldén 1977). :math:`Q` is stored in place of the
-    kernel, so no other matrix is needed.
+    The kernel is :math:`K = Q T Q^T` with a tridiagonal matrix :math:`T`, so that
+    :math:`(K + \lambda I)^{-1} y = Q (T + \lambda I)^{-1} Q^T y`. A tridiagonal system takes only a few
+    operations per image (Eldén 1977). :math:`Q` is stored in place of the kernel.
 
     Parameters
     ----------
-    diagonal, beside : ndarray
-        (training image,) and one fewer: the diagonal and off-diagonal elements of T.
-    reflectors : ndarray
-        (training image, training image - 1), Householder vectors whose product is Q.
-    scales : ndarray
-        (training image - 1,), scale of each reflection.
-    roots : ndarray or None
-        (training image,), square roots of the weights; 1 if None.
+    diagonal, beside : ndarray of shape (training image,) and (training image - 1,)
+        Diagonal and off-diagonal elements of T.
+    reflectors : ndarray of shape (training image, training image - 1)
+        Householder vectors whose product is Q.
+    scales : ndarray of shape (training image - 1,)
+        Scale of each reflection.
+    roots : ndarray of shape (training image,) or None
+        Square roots of the weights of images; 1 if None.
     """
 
     diagonal: np.ndarray
@@ -51,11 +51,11 @@ class Factorised:
 
         Parameters
         ----------
-        kernel : ndarray
-            (training image, training image), float64, symmetric, positive semidefinite, in C order; it is
+        kernel : ndarray of shape (training image, training image)
+            Float64, symmetric, positive semidefinite, in C order; it is
             overwritten.
-        counts : ndarray or None
-            (training image,), weights of squared errors; 1 if None.
+        counts : ndarray of shape (training image,) or None
+            Weights of squared errors; 1 if None.
         """
         from scipy.linalg import lapack
 
@@ -66,41 +66,41 @@ class Factorised:
             kernel *= roots[:, None]
         work, _ = lapack.dsytrd_lwork(size, lower=1)
         packed, diagonal, beside, scales, _ = lapack.dsytrd(kernel.T, lower=1, lwork=int(work), overwrite_a=1)
-        # SciPy has no wrapper of LAPACK's dormtr, so dormqr is used: the reflectors are the columns below the
-        # diagonal and act on all rows but the first. Read from its second element, the same memory holds them
-        # from the first row; the first row of the next column is then at the end of each and is set to zero.
+        # SciPy has no wrapper of LAPACK's dormtr, so dormqr is used. The reflectors are the columns below the
+        # diagonal and act on all rows but the first. If memory is read from its second element, they begin in
+        # the first row, and each column ends with the first element of the next, which is set to zero.
         packed[0, 1:] = 0
         flat = packed.reshape(-1, order="F")
         reflectors = flat[1 : 1 + size * (size - 1)].reshape(size, size - 1, order="F")
         return cls(diagonal, beside, reflectors, scales, roots)
 
     def solve(self, targets: np.ndarray, penalties: np.ndarray) -> np.ndarray:
-        """Solve for the dual coefficients.
+        """Solve for the dual coefficients of several targets.
 
         Parameters
         ----------
-        targets : ndarray
-            (training image, target), centred.
-        penalties : ndarray
-            (target,) one for each target, or (1,) for all; positive.
+        targets : ndarray of shape (training image, target)
+            Centred ratings.
+        penalties : ndarray of shape (target,) or (1,)
+            Positive penalty of each target, or one for all.
 
         Returns
         -------
-        ndarray
-            (training image, target).
+        ndarray of shape (training image, target)
+            Dual coefficients.
         """
         from scipy.linalg import lapack
 
         roots = 1.0 if self.roots is None else self.roots[:, None]
-        turned = self._turn(targets * roots, "T")
+        turned = self._multiply_by_q(targets * roots, "T")
         penalties = np.broadcast_to(penalties, targets.shape[1])
         for penalty in np.unique(penalties):
             mine = penalties == penalty
             turned[:, mine] = lapack.dptsv(self.diagonal + penalty, self.beside, turned[:, mine])[2]
-        return np.asarray(self._turn(turned, "N") * roots)
+        return np.asarray(self._multiply_by_q(turned, "N") * roots)
 
-    def _turn(self, values: np.ndarray, direction: str) -> np.ndarray:
-        """Multiply by Q ("N") or by its transpose ("T")."""
+    def _multiply_by_q(self, values: np.ndarray, direction: str) -> np.ndarray:
+        """Multiply values by Q (direction "N") or by its transpose ("T")."""
         from scipy.linalg import lapack
 
         turned = np.roll(values, -1, axis=0)
@@ -115,18 +115,18 @@ class Factorised:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """Penalty and kernel weights that the inner folds chose for each target.
+    """Penalty and weights of feature spaces that were chosen for each target in the inner folds.
 
     Parameters
     ----------
-    penalties : ndarray
-        (target,).
-    mixes : ndarray
-        (target,) int, index of the weighting of feature spaces.
-    errors : ndarray
-        (target,), squared error in the inner folds, as a share of the target's variance.
-    predictions : ndarray
-        (training image, target), inner out-of-fold predictions.
+    penalties : ndarray of shape (target,)
+        Penalties.
+    mixes : ndarray of int, shape (target,)
+        Index of the chosen weighting of feature spaces.
+    errors : ndarray of shape (target,)
+        Squared error in the inner folds, as a share of the target's variance.
+    predictions : ndarray of shape (training image, target)
+        Inner out-of-fold predictions.
     """
 
     penalties: np.ndarray
@@ -135,7 +135,7 @@ class Choice:
     predictions: np.ndarray
 
 
-def choose(
+def choose_penalties(
     kernels: Kernels,
     training: np.ndarray,
     values: np.ndarray,
@@ -147,35 +147,35 @@ def choose(
     counts: np.ndarray | None = None,
     scratch: Path | None = None,
 ) -> Choice:
-    """Choose penalty and weights of feature spaces for each target by the error in inner folds.
+    """Choose the penalty and the weights of feature spaces of each target by the error in inner folds.
 
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
-        (image, image) each.
-    training : ndarray
-        (training image,) int.
-    values : ndarray
-        (training image, target), ratings.
-    identities : ndarray
-        (training image,).
+        Kernels of shape (image, image).
+    training : ndarray of int, shape (training image,)
+        Indices of the training images.
+    values : ndarray of shape (training image, target)
+        Ratings.
+    identities : ndarray of shape (training image,)
+        The person shown in each training image.
     penalties : sequence of float
         Candidate penalties, relative to the mean diagonal of the centred training kernel.
     mixes : sequence of mapping of FeatureSpace to float
         Candidate weightings of the feature spaces.
     sharing : float, default 0.5
-        Share of the average over all targets in the criterion, 0 to 1.
+        Share of the average over all targets in the error that chooses, 0 to 1.
     seed : int, default 0
         Seed of the inner folds.
-    counts : ndarray or None
-        (training image, target), weights of images; 1 if None.
+    counts : ndarray of shape (training image, target) or None
+        Weights of images; 1 if None.
     scratch : Path or None
         A folder for large kernels; they are kept in memory if None.
 
     Returns
     -------
     Choice
-        One penalty and one mix for each target.
+        Penalty and index of the weighting for each target.
     """
     ascending = np.sort(np.asarray(penalties, float))
     folds = inner_folds(identities, seed=seed)
@@ -217,26 +217,27 @@ def inner_predictions(
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
-        (image, image) each.
+        Kernels of shape (image, image).
     factors : mapping of FeatureSpace to float
-        Factor of each kernel; the sum is centred for each inner fold and scaled to a mean diagonal of 1.
-    training : ndarray
-        (training image,) int.
-    values : ndarray
-        (training image, target), ratings.
-    folds : ndarray
-        (training image,) int, inner folds by identity.
-    penalties : ndarray
-        (penalty,).
-    counts : ndarray or None
-        (training image, target), weights of images; 1 if None.
+        Factor of each kernel. The sum of the kernels is centred for each inner fold and scaled to a mean
+        diagonal of 1.
+    training : ndarray of int, shape (training image,)
+        Indices of the training images.
+    values : ndarray of shape (training image, target)
+        Ratings.
+    folds : ndarray of int, shape (training image,)
+        Inner folds by identity.
+    penalties : ndarray of shape (penalty,)
+        Penalties.
+    counts : ndarray of shape (training image, target) or None
+        Weights of images; 1 if None.
     scratch : Path or None
         A folder for large kernels; they are kept in memory if None.
 
     Returns
     -------
-    ndarray
-        (penalty, training image, target).
+    ndarray of shape (penalty, training image, target)
+        Predictions.
     """
     number = len(penalties)
     predicted = np.empty((number, *values.shape))
@@ -262,17 +263,17 @@ def inner_predictions(
 
 
 def columns_by_counts(counts: np.ndarray | None, number: int) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """Group targets with equal weights of images, which share one factorisation.
+    """Group targets that have equal weights of images and can therefore share one factorisation.
 
     Parameters
     ----------
-    counts : ndarray or None
-        (image, target), weights of images; equal if None.
+    counts : ndarray of shape (image, target) or None
+        Weights of images; equal if None.
 
     Returns
     -------
     list of (ndarray, ndarray or None)
-        Targets (int), and their weights of images.
+        Indices of the targets in each group, and their weights of images.
     """
     if counts is None:
         return [(np.arange(number), None)]
@@ -283,14 +284,14 @@ def columns_by_counts(counts: np.ndarray | None, number: int) -> list[tuple[np.n
 
 
 def random_mixes(spaces: Sequence[FeatureSpace], number: int, seed: int = 0) -> list[Weights]:
-    """Draw random weights of feature spaces, among which the inner folds choose (Dupré la Tour et al. 2022).
+    """Draw random weights of feature spaces, from which to choose in inner folds (Dupré la Tour et al. 2022).
 
     Parameters
     ----------
     number : int
-        Number of weightings, including equal weights, which come first.
+        Number of weightings. The first one has equal weights.
     seed : int, default 0
-        Seed of the draws.
+        Seed of the random number generator.
 
     Returns
     -------

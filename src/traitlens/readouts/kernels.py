@@ -1,7 +1,7 @@
-"""Kernels: inner products of images in feature spaces, computed once for all readouts.
+"""Kernels: inner products of the features of images, computed once for all readouts.
 
-With 20,000 images a kernel takes 3.2 GB, and a fold's part of it 2 GB. Therefore both can be memory-mapped
-files, which the system can page out, and they are never copied as a whole.
+With 20,000 images, a kernel takes 3.2 GB, and its part for the training images of a fold 2 GB. Both can
+therefore be memory-mapped files, and are never copied as a whole.
 """
 
 import os
@@ -16,44 +16,43 @@ from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.storage import PARTIAL
 
 COLUMNS_AT_ONCE = 2048
-"""Number of features processed at once for up to :data:`IN_ONE_PIECE` images; fewer for more images."""
+"""Number of features that are processed at once with up to :data:`IN_ONE_PIECE` images."""
 
 ROWS_AT_ONCE = 512
-"""Number of rows of a kernel processed at once."""
+"""Number of rows of a kernel that are processed at once."""
 
 IN_ONE_PIECE = 4096
-"""Number of images up to which kernels are computed in one piece, which takes twice their memory (0.3 GB)."""
+"""Maximum number of images for which kernels are computed as a whole, which takes twice their memory."""
 
 IN_MEMORY = 8192
-"""Number of images above which kernels are stored in a file, if there is a folder for it; they take 0.5
-GB."""
+"""Maximum number of images for which kernels are always in memory (0.5 GB); larger ones can be in files."""
 
 Kernels = Mapping[FeatureSpace, np.ndarray]
-"""(image, image) by feature space."""
+"""Kernel of each feature space, of shape (image, image)."""
 
 Factors = Mapping[FeatureSpace, float]
 """Factor of the kernel of each feature space in the sum."""
 
 
 def linear_kernel(features: np.ndarray, scratch: Path | None = None) -> np.ndarray:
-    """Compute the inner products of images, centred on the mean of all of them.
+    """Compute the inner products of the features of images, centred on the mean of all images.
 
     Parameters
     ----------
-    features : ndarray
-        (image, channel, row, column).
+    features : ndarray of shape (image, channel, row, column)
+        Features.
     scratch : Path or None
         A folder for a large kernel; it is kept in memory if None.
 
     Returns
     -------
-    ndarray
-        float64 (image, image).
+    ndarray of float64, shape (image, image)
+        The kernel.
 
     Raises
     ------
     OSError
-        If the folder's disk is full.
+        If the disk of the folder is full.
     """
     flat = features.reshape(len(features), -1)
 
@@ -67,24 +66,24 @@ def linear_kernel(features: np.ndarray, scratch: Path | None = None) -> np.ndarr
 
 
 def whitening(features: np.ndarray, training: np.ndarray, shrinkage: float) -> np.ndarray:
-    r"""Fit a whitening of the channels to training images.
+    r"""Compute a matrix that makes the channels uncorrelated over training images (whitening).
 
     The covariance of the channels :math:`C = U e U^T` is pooled over training images and cells, with each
-    channel and cell centred on its training mean, and shrunk towards a multiple of the unit matrix.
+    channel and cell centred on its training mean, and shrunk towards a multiple of the identity matrix.
 
     Parameters
     ----------
-    features : ndarray
-        (image, channel, row, column).
-    training : ndarray
-        (training image,) int.
+    features : ndarray of shape (image, channel, row, column)
+        Features.
+    training : ndarray of int, shape (training image,)
+        Indices of the training images.
     shrinkage : float
-        Added to every eigenvalue, as a share of their mean; 0.1 works well.
+        Value added to every eigenvalue, as a share of their mean; 0.1 works well.
 
     Returns
     -------
-    ndarray
-        float32 (channel, whitened channel): :math:`U (e + s \bar e)^{-1/2}`.
+    ndarray of float32, shape (channel, whitened channel)
+        :math:`U (e + s \bar e)^{-1/2}`.
     """
     channels = features.shape[1]
     covariance = np.zeros((channels, channels))
@@ -100,28 +99,28 @@ def whitening(features: np.ndarray, training: np.ndarray, shrinkage: float) -> n
 def whitened_kernel(
     features: np.ndarray, training: np.ndarray, whitened: np.ndarray, scratch: Path | None = None
 ) -> np.ndarray:
-    """Compute the inner products of images with whitened channels.
+    """Compute the inner products of the features of images after whitening the channels.
 
     Parameters
     ----------
-    features : ndarray
-        (image, channel, row, column).
-    training : ndarray
-        (training image,) int; features are centred on their mean over these.
-    whitened : ndarray
-        (channel, whitened channel), of :func:`whitening`.
+    features : ndarray of shape (image, channel, row, column)
+        Features.
+    training : ndarray of int, shape (training image,)
+        Features are centred on their mean over these.
+    whitened : ndarray of shape (channel, whitened channel)
+        Whitening matrix from :func:`whitening`.
     scratch : Path or None
         A folder for a large kernel; it is kept in memory if None.
 
     Returns
     -------
-    ndarray
-        float64 (image, image); products are float32 within a row of cells.
+    ndarray of float64, shape (image, image)
+        The kernel. Products within a row of cells are computed in float32.
 
     Raises
     ------
     OSError
-        If the folder's disk is full.
+        If the disk of the folder is full.
     """
 
     def parts() -> Iterator[np.ndarray]:
@@ -133,15 +132,15 @@ def whitened_kernel(
 
 
 def _cells(features: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the features by rows of cells: float32 (image, column, channel)."""
+    """Yield the features of each row of cells, a float32 array of shape (image, column, channel)."""
     for row in range(features.shape[2]):
         yield np.ascontiguousarray(features[:, :, row].transpose(0, 2, 1), np.float32)
 
 
 def _products(count: int, parts: Callable[[], Iterable[np.ndarray]], scratch: Path | None) -> np.ndarray:
-    """Sum the inner products of images over parts of their features: (image, image)."""
-    kernel = _room(count, scratch)
-    # In one piece, each part is computed once, and only half of each symmetric product.
+    """Sum the inner products of images over parts of their features, and return the kernel."""
+    kernel = _empty_kernel(count, scratch)
+    # As a whole, each part is computed only once, and only half of each symmetric product.
     for rows in pieces(count, count if count <= IN_ONE_PIECE else ROWS_AT_ONCE):
         kernel[rows] = 0
         for part in parts():
@@ -149,17 +148,17 @@ def _products(count: int, parts: Callable[[], Iterable[np.ndarray]], scratch: Pa
     return kernel
 
 
-def _room(count: int, scratch: Path | None) -> np.ndarray:
-    """Allocate a kernel, in an unnamed file that is deleted when it is closed."""
+def _empty_kernel(count: int, scratch: Path | None) -> np.ndarray:
+    """Allocate a kernel in memory; a large one in a file that is deleted when it is closed."""
     if scratch is None or count <= IN_MEMORY:
         return np.empty((count, count))
     with tempfile.TemporaryFile(dir=scratch, prefix=f".kernel{PARTIAL}") as file:
-        _allocate(file, count)
+        _allocate_file(file, count)
         return np.memmap(file, np.float64, "r+", shape=(count, count))
 
 
-def _allocate(file: IO[bytes], count: int) -> None:
-    """Allocate disk space first: a full disk is then an error instead of a crash."""
+def _allocate_file(file: IO[bytes], count: int) -> None:
+    """Allocate the disk space of a kernel, so that a full disk is an error and not a crash."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, 8 * count**2)
         return
@@ -171,23 +170,12 @@ def _allocate(file: IO[bytes], count: int) -> None:
 
 
 def columns_at_once(images: int) -> int:
-    """Return the number of features processed at once, fewer for more images to bound memory.
-
-    Returns
-    -------
-    int
-        At least 1.
-    """
+    """Return the number of features (at least 1) that fit into memory at once, given a number of images."""
     return max(1, COLUMNS_AT_ONCE * IN_ONE_PIECE // max(images, IN_ONE_PIECE))
 
 
 def pieces(length: int, size: int) -> Iterator[slice]:
-    """Split a range into pieces.
-
-    Parameters
-    ----------
-    size : int
-        Length of a piece; the last may be shorter.
+    """Split a range into slices of a given size; the last slice may be shorter.
 
     Examples
     --------
@@ -201,23 +189,23 @@ def pieces(length: int, size: int) -> Iterator[slice]:
 def kernel_factors(
     kernels: Kernels, training: np.ndarray, weights: Mapping[FeatureSpace, float]
 ) -> dict[FeatureSpace, float]:
-    """Compute factors of kernels so that each counts by its weight, whatever its units.
+    """Compute the factors by which kernels are multiplied to have given weights, whatever their units.
 
-    Each kernel is divided by its mean diagonal once centred on the training images.
+    Each kernel is divided by its mean diagonal after centring on the training images.
 
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
-        (image, image) each.
-    training : ndarray
-        (training image,) int.
+        Kernels of shape (image, image).
+    training : ndarray of int, shape (training image,)
+        Indices of the training images.
     weights : mapping of FeatureSpace to float
         Weight of each space; 1 if missing.
 
     Returns
     -------
     dict of FeatureSpace to float
-        The sum of the centred kernels, each multiplied by its factor, has a mean diagonal of 1.
+        Factor of each kernel. The sum of the centred kernels times their factors has a mean diagonal of 1.
     """
     diagonals = {}
     for space, kernel in kernels.items():
@@ -237,36 +225,36 @@ def centred_kernel(
     counts: np.ndarray | None = None,
     scratch: Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the sum of kernels over feature spaces, with features centred on their training mean.
+    """Sum the kernels of feature spaces for the training images, with features centred on their mean.
 
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
-        (image, image) each.
-    training : ndarray
-        (training image,) int.
-    counts : ndarray or None
-        (training image,), weights in means; equal if None.
+        Kernels of shape (image, image).
+    training : ndarray of int, shape (training image,)
+        Indices of the training images.
+    counts : ndarray of shape (training image,) or None
+        Weights in means; equal if None.
     scratch : Path or None
         A folder for a large kernel; it is kept in memory if None.
 
     Returns
     -------
-    kernel : ndarray
-        (training image, training image), a new array, which can be overwritten.
-    means : ndarray
-        (training image,), means of its columns before centring.
+    kernel : ndarray of shape (training image, training image)
+        Centred kernel, a new array that can be overwritten.
+    means : ndarray of shape (training image,)
+        Means of the columns of the kernel before centring.
 
     Raises
     ------
     OSError
-        If the folder's disk is full.
+        If the disk of the folder is full.
     """
-    kernel = _room(len(training), scratch)
+    kernel = _empty_kernel(len(training), scratch)
     shares = np.full(len(training), 1 / len(training)) if counts is None else counts / counts.sum()
     means = np.zeros(len(training))
     for rows in pieces(len(training), ROWS_AT_ONCE):
-        kernel[rows] = _gather(kernels, factors, training[rows], training)
+        kernel[rows] = _weighted_sum(kernels, factors, training[rows], training)
         means += shares[rows] @ kernel[rows]
     for rows in pieces(len(training), ROWS_AT_ONCE):
         kernel[rows] += shares @ means - means - means[rows, None]
@@ -282,31 +270,31 @@ def apply_centred(
     coefficients: np.ndarray,
     counts: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Multiply rows of the centred kernel by dual coefficients: predictions minus the mean.
+    """Compute predictions minus the mean rating: rows of the centred kernel times dual coefficients.
 
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
-        (image, image) each.
-    images : ndarray
-        (image,) int, rows of the kernel.
-    training : ndarray
-        (training image,) int.
-    means : ndarray
-        (training image,), of :func:`centred_kernel`.
-    coefficients : ndarray
-        (training image, target).
-    counts : ndarray or None
-        (training image,), weights in means; equal if None.
+        Kernels of shape (image, image).
+    images : ndarray of int, shape (image,)
+        Indices of the images to predict.
+    training : ndarray of int, shape (training image,)
+        Indices of the training images.
+    means : ndarray of shape (training image,)
+        Means of the columns from :func:`centred_kernel`.
+    coefficients : ndarray of shape (training image, target)
+        Dual coefficients.
+    counts : ndarray of shape (training image,) or None
+        Weights in means; equal if None.
 
     Returns
     -------
-    ndarray
-        (image, target).
+    ndarray of shape (image, target)
+        Predictions minus the mean rating.
     """
     found = np.empty((len(images), coefficients.shape[1]))
     for rows in pieces(len(images), ROWS_AT_ONCE):
-        kernel = _gather(kernels, factors, images[rows], training)
+        kernel = _weighted_sum(kernels, factors, images[rows], training)
         kernel -= np.average(kernel, axis=1, weights=counts, keepdims=True)
         kernel -= means
         kernel += np.average(means, weights=counts)
@@ -314,8 +302,8 @@ def apply_centred(
     return found
 
 
-def _gather(kernels: Kernels, factors: Factors, images: np.ndarray, training: np.ndarray) -> np.ndarray:
-    """Sum kernels for some images and training images."""
+def _weighted_sum(kernels: Kernels, factors: Factors, images: np.ndarray, training: np.ndarray) -> np.ndarray:
+    """Return the weighted sum of kernels between some images and the training images."""
     total = np.zeros((len(images), len(training)))
     for space, kernel in kernels.items():
         total += factors[space] * kernel[images][:, training]
@@ -323,6 +311,6 @@ def _gather(kernels: Kernels, factors: Factors, images: np.ndarray, training: np
 
 
 def _split(images: np.ndarray) -> Iterator[np.ndarray]:
-    """Split positions of images into pieces."""
+    """Split indices of images into blocks that are processed at once."""
     for rows in pieces(len(images), ROWS_AT_ONCE):
         yield images[rows]

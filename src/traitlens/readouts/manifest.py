@@ -1,4 +1,4 @@
-"""Format of saved models, with validation before any number is used."""
+"""The manifest of a saved model: its format, and checks of a model's files before they are used."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -24,24 +24,24 @@ LARGEST_HEADER = 64 * 2**20
 LARGEST_RATING = 1e6
 
 Name = Annotated[str, Field(pattern=r"^\P{Cc}*$", max_length=300)]
-"""A name without control characters, which terminals would interpret."""
+"""A string without control characters, which a terminal would interpret."""
 
 Shift = Annotated[float, Field(ge=-1e4, le=1e4)]
 Divisor = Annotated[float, Field(ge=1e-4, le=1e4)]
 Colour = Annotated[int, Field(ge=0, le=255)]
 
-Take = Callable[[str, tuple[int | None, ...]], np.ndarray]
-"""Return an array by name, checked to have a shape; None stands for any length."""
+ReadArray = Callable[[str, tuple[int | None, ...]], np.ndarray]
+"""Function that returns an array by name after checking its shape; None stands for any length."""
 
 
 class Checked(BaseModel):
-    """A section of the manifest, without unknown fields or infinite numbers."""
+    """Base class of the sections of the manifest; unknown fields and infinite numbers are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SpaceEntry(Checked):
-    """A feature space."""
+    """Description of a feature space in the manifest."""
 
     layer: str = Field(pattern=r"^[A-Za-z0-9_]{1,64}$")
     grid: int | tuple[int, int] | None
@@ -51,12 +51,12 @@ class SpaceEntry(Checked):
     region: Name = ""
 
     def space(self) -> FeatureSpace:
-        """Return the feature space."""
+        """Return the described feature space."""
         return FeatureSpace(Tap(self.layer, self.grid), self.view, self.transform, self.mirror, self.region)
 
 
 class ViewEntry(Checked):
-    """A view."""
+    """Description of a view in the manifest."""
 
     name: Name
     box: tuple[float, float, float, float]
@@ -64,14 +64,14 @@ class ViewEntry(Checked):
 
 
 class RegionsEntry(Checked):
-    """Settings of regional faces; the average face is among the arrays."""
+    """Settings of regional faces. The average face is stored with the arrays."""
 
     polygons: dict[Name, tuple[int, ...] | tuple[tuple[float, float], ...]]
     join_sides: bool
 
 
 class BackboneEntry(Checked):
-    """The network: name, digest and source of its weights."""
+    """Name of the network, and source and digest of its weights."""
 
     name: Name
     source: Name = ""
@@ -79,7 +79,7 @@ class BackboneEntry(Checked):
 
 
 class PreprocessingEntry(Checked):
-    """Preprocessing of its input."""
+    """Preprocessing of the network's input."""
 
     channels: Literal["BGR", "RGB"]
     mean: tuple[Shift, Shift, Shift]
@@ -87,7 +87,7 @@ class PreprocessingEntry(Checked):
 
 
 class PreparedEntry(BaseModel):
-    """Settings of image preparation; further values are allowed."""
+    """Settings of image preparation; unknown fields are allowed."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
@@ -100,7 +100,7 @@ class PreparedEntry(BaseModel):
 
 
 class ReadoutEntry(Checked):
-    """A readout; its arrays are named by its index."""
+    """Description of a readout, whose arrays are named by its index in the manifest."""
 
     kind: str
     group: Name
@@ -112,7 +112,7 @@ class ReadoutEntry(Checked):
 
 
 class TailEntry(Checked):
-    """Names of fine-tuned layers, in order."""
+    """Names of the fine-tuned layers of a readout, first to last."""
 
     layers: tuple[Annotated[str, Field(pattern=r"^block[0-9]{1,2}_(conv[0-9]{1,2}|pool)$")], ...] = Field(
         min_length=1
@@ -120,12 +120,12 @@ class TailEntry(Checked):
 
     @property
     def convolutions(self) -> list[str]:
-        """Names of the layers with weights."""
+        """Names of the layers that have weights."""
         return [name for name in self.layers if not name.endswith("_pool")]
 
 
 class Manifest(Checked):
-    """Content of `manifest.json`."""
+    """Contents of `manifest.json`."""
 
     format: Literal["traitlens readouts 1"]
     made_with: Name
@@ -141,8 +141,8 @@ class Manifest(Checked):
     tensors: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-def plain_file(folder: Path, name: str, largest: int | None = None) -> Path:
-    """Return a file of a model: a regular file inside the folder, not a link, not too large."""
+def regular_file(folder: Path, name: str, largest: int | None = None) -> Path:
+    """Return the path of a file of a model, after checking that it is no link and not too large."""
     path = folder / name
     if path.is_symlink() or not path.is_file():
         raise ModelError(
@@ -150,20 +150,20 @@ def plain_file(folder: Path, name: str, largest: int | None = None) -> Path:
         )
     if largest is not None and path.stat().st_size > largest:
         raise ModelError(
-            Problem(f"larger than {largest} bytes, which is too large for a model", "", str(path))
+            Problem(f"the file has more than {largest} bytes, which is too large for a model", "", str(path))
         )
     return path
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and check the manifest.
+    """Read and check the manifest of a model.
 
     Raises
     ------
     ModelError
-        If it is missing, too large or invalid.
+        If the manifest is missing, too large or invalid.
     """
-    path = plain_file(folder, MANIFEST, LARGEST_MANIFEST)
+    path = regular_file(folder, MANIFEST, LARGEST_MANIFEST)
     try:
         manifest = Manifest.model_validate_json(path.read_bytes(), strict=True)
     except ValidationError as error:
@@ -174,7 +174,8 @@ def read_manifest(folder: Path) -> Manifest:
             ]
         ) from None
     except OSError as error:
-        raise ModelError(Problem(f"cannot be read ({error})", "save the model again", str(path))) from None
+        fault = f"the file cannot be read ({error})"
+        raise ModelError(Problem(fault, "save the model again", str(path))) from None
     problems, kinds = [], readout_kinds()
     named = {"image", *(view.name for view in manifest.views)}
     for space in manifest.spaces:
@@ -182,13 +183,14 @@ def read_manifest(folder: Path) -> Manifest:
         if not all(1 <= side <= 256 for side in sides):
             problems.append(Problem(f"grid {space.grid} is not between 1 and 256", "", str(path)))
         if space.view not in named:
-            problems.append(Problem(f"the view {space.view!r} is named but not described", "", str(path)))
+            problems.append(Problem(f"the view {space.view!r} is used but not described", "", str(path)))
     for view in manifest.views:
         left, top, right, bottom = view.box
         if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
             problems.append(Problem(f"view {view.name!r}: the box exceeds the image", "", str(path)))
         if not all(16 <= side <= 1024 for side in view.size):
-            problems.append(Problem(f"view {view.name!r}: the size {view.size} is absurd", "", str(path)))
+            fault = f"view {view.name!r}: the size {view.size} is not between 16 and 1024"
+            problems.append(Problem(fault, "", str(path)))
     for entry in manifest.readouts:
         if not all(0 <= index < len(manifest.spaces) for index in entry.spaces):
             problems.append(Problem(f"trait {entry.trait!r}: it reads an unknown space", "", str(path)))
@@ -211,7 +213,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def read_tensors(folder: Path, manifest: Manifest) -> dict[str, np.ndarray]:
-    """Read and check the arrays; the header is checked before anything is allocated.
+    """Read and check the arrays of a model; the header is checked before memory is allocated.
 
     Parameters
     ----------
@@ -221,33 +223,35 @@ def read_tensors(folder: Path, manifest: Manifest) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to ndarray
-        float32, finite.
+        Finite float32 arrays by name.
 
     Raises
     ------
     ModelError
-        If the file is missing, damaged, altered, or holds other arrays.
+        If the file is missing, damaged or altered, or if an array is not float32 or not finite.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    path = plain_file(folder, TENSORS)
+    path = regular_file(folder, TENSORS)
     try:
         with path.open("rb") as file:
             header = int.from_bytes(file.read(8), "little")
         if header > min(LARGEST_HEADER, path.stat().st_size):
-            raise ModelError(Problem("its header is longer than the file", "fetch it again", str(path)))
+            fault = "the header is longer than the file"
+            raise ModelError(Problem(fault, "download the file again", str(path)))
         if digest_file(path) != manifest.tensors:
             raise ModelError(
                 Problem(
                     "its digest differs from the manifest",
-                    "the file was damaged or altered: download both again from a source that you trust",
+                    "the file was damaged or altered; download the model again from a source that you trust",
                     str(path),
                 )
             )
         tensors = load_file(path)
     except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise ModelError(Problem(f"cannot be read as safetensors ({error})", "", str(path))) from None
+        fault = f"the file cannot be read as safetensors ({error})"
+        raise ModelError(Problem(fault, "", str(path))) from None
     wrong = [name for name, tensor in tensors.items() if tensor.dtype != np.float32]
     not_finite = [
         name for name, tensor in tensors.items() if name not in wrong and not np.isfinite(tensor).all()
@@ -263,12 +267,12 @@ def read_tensors(folder: Path, manifest: Manifest) -> dict[str, np.ndarray]:
 
 
 def build_readouts(manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> tuple[Readout, ...]:
-    """Build the readouts of a model, checking shapes.
+    """Build the readouts of a model from the manifest and the arrays, and check the shapes of arrays.
 
     Returns
     -------
     tuple of Readout
-        In the order of the manifest.
+        Readouts in the order of the manifest.
 
     Raises
     ------
@@ -278,20 +282,23 @@ def build_readouts(manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> tup
     spaces, kinds = [entry.space() for entry in manifest.spaces], readout_kinds()
     left = set(tensors) - {AVERAGE_FACE if manifest.regions else ""}
 
-    def taking(prefix: str) -> Take:
-        def take(name: str, like: tuple[int | None, ...]) -> np.ndarray:
+    def reader(prefix: str) -> ReadArray:
+        """Return a function that reads arrays whose names start with a prefix."""
+
+        def read_array(name: str, like: tuple[int | None, ...]) -> np.ndarray:
             left.discard(prefix + name)
-            return _take(tensors, prefix + name, like)
+            return _check_shape(tensors, prefix + name, like)
 
-        return take
+        return read_array
 
-    tails = [_build_tail(entry, taking(f"tail{number}.")) for number, entry in enumerate(manifest.tails)]
+    tails = [_build_tail(entry, reader(f"tail{number}.")) for number, entry in enumerate(manifest.tails)]
     readouts = []
     for number, entry in enumerate(manifest.readouts):
         read = tuple(spaces[index] for index in entry.spaces)
         tail = None if entry.tail is None else tails[entry.tail]
-        take = taking(f"{number:05d}.")
-        stored = Stored(entry.group, entry.trait, entry.fold, entry.mean, read, tail, take)
+        stored = Stored(
+            entry.group, entry.trait, entry.fold, entry.mean, read, tail, reader(f"{number:05d}.")
+        )
         readouts.append(kinds[entry.kind].restore(stored))
     if left:
         raise ModelError(Problem(f"the tensor {min(left)} belongs to no readout", "", TENSORS))
@@ -299,7 +306,7 @@ def build_readouts(manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> tup
 
 
 def build_faces(manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> RegionalFaces | None:
-    """Build the settings of regional faces of new images.
+    """Build the settings by which regional faces of new images are made.
 
     Returns
     -------
@@ -309,14 +316,14 @@ def build_faces(manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> Region
     Raises
     ------
     ModelError
-        If a readout reads an unknown region, or if the average face is not an image.
+        If a readout reads an unknown region, or if the average face is not a square image.
     """
     read = {space.region for space in manifest.spaces} - {""}
     if manifest.regions is None:
         if read:
             raise ModelError(Problem(f"the region {min(read)!r} is read but not described", "", MANIFEST))
         return None
-    average = _take(tensors, AVERAGE_FACE, (None, None, 3))
+    average = _check_shape(tensors, AVERAGE_FACE, (None, None, 3))
     if average.shape[0] != average.shape[1] or not np.isin(average, np.arange(256)).all():
         raise ModelError(Problem("the average face is not a square image", "", TENSORS))
     faces = RegionalFaces(
@@ -327,22 +334,22 @@ def build_faces(manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> Region
     return faces
 
 
-def _build_tail(entry: TailEntry, take: Take) -> Tail:
-    """Build fine-tuned layers, checking shapes."""
+def _build_tail(entry: TailEntry, read_array: ReadArray) -> Tail:
+    """Build the fine-tuned layers of a readout, and check the shapes of their arrays."""
     found: dict[str, np.ndarray] = {}
     channels = None
     for name in entry.convolutions:
-        weight = take(f"{name}.weight", (None, channels, 3, 3))
+        weight = read_array(f"{name}.weight", (None, channels, 3, 3))
         channels = len(weight)
         found[f"{name}.weight"] = weight
-        found[f"{name}.bias"] = take(f"{name}.bias", (channels,))
+        found[f"{name}.bias"] = read_array(f"{name}.bias", (channels,))
     if not found:
         raise ModelError(Problem("fine-tuned layers contain no convolution", "", MANIFEST))
     return Tail(entry.layers, found)
 
 
-def _take(tensors: Mapping[str, np.ndarray], name: str, like: tuple[int | None, ...]) -> np.ndarray:
-    """Return an array after checking its shape; None stands for any length."""
+def _check_shape(tensors: Mapping[str, np.ndarray], name: str, like: tuple[int | None, ...]) -> np.ndarray:
+    """Return an array by name after checking its shape; None stands for any length."""
     tensor = tensors.get(name)
     if tensor is None:
         raise ModelError(Problem(f"the tensor {name} is missing", "", TENSORS))

@@ -1,4 +1,4 @@
-"""The model card: intended use, training data, performance and limitations of a model."""
+"""The model card of a saved model: intended use, training data, performance and limitations."""
 
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,8 @@ license: other
 
 # Impressions of faces: {traits}
 
-**What it predicts.** The mean rating that a group of raters would give to a face image, an impression of the
-raters. It says nothing about the person shown: not their character, health, mind or group.
+**What it predicts.** The mean rating that a group of raters would give to a face image. A rating is an
+impression of the raters. It says nothing about the person shown: not their character, health, mind or group.
 
 ## Intended use
 Research into how people form impressions of faces, and which parts of a face carry them. Load it with
@@ -35,32 +35,33 @@ sorting or scoring photographs of people who have not agreed to it.
 ## What it is
 {count} {kinds} readouts of {backbone} (weights `{digest}`; not part of this folder), reading {spaces}.
 {weights}
-Preprocessing: {channels} minus {mean}, divided by {divide_by}. Images were prepared so: {prepared}.
+Preprocessing: {channels} minus {mean}, divided by {divide_by}. Settings of image preparation: {prepared}.
 
 ## Raters
-Groups: {groups}. Differences between the readouts of two groups of raters mix what the groups see with who
-was asked, how many they were and how well they agree; test them before speaking of them.
+Groups: {groups}. The readouts of two groups differ not only if the groups see faces differently, but also
+with the sample of raters, their number and their agreement. Test a difference before reporting it.
 
 ## Performance
-On identities that a readout did not see. The ceiling is what the raters' agreement allows.
+For persons who are not in the training images of a readout. The ceiling is the highest performance that the
+agreement of the raters allows.
 
 {performance}
 
 ## Limits
-- It was fitted on one set of images and one set of raters; both have a time, a place and a culture.
-- Ratings of faces hold stereotypes about age, gender, ethnicity and disability. The readouts learn these as
-  faithfully as anything else in the ratings.
-- Images unlike those that it was fitted on (other poses, light, ages, origins) are predicted worse, and
-  nothing in the output warns of it.
+- The model was fitted to one set of images and one set of raters, from a particular time, place and culture.
+- Ratings of faces contain stereotypes about age, gender, ethnicity and disability. The readouts learn these
+  as well as anything else in the ratings.
+- Images unlike the training images (other poses, light, ages, origins) are predicted worse, without a
+  warning.
 
 ## Files
-`readouts.safetensors` holds the numbers, `manifest.json` describes them and holds their digest. Loading runs
-no code from this folder.
+`readouts.safetensors` contains the arrays, `manifest.json` their description and digest. No code of this
+folder is run when the model is loaded.
 """
 
 
 def write_card(models: "TraitModels") -> str:
-    """Write the model card in the form of the Hugging Face hub."""
+    """Return the text of the model card, in the format of the Hugging Face hub."""
     preprocessing = models.preprocessing
     return _CARD.format(
         traits=_one_line(", ".join(models.traits)),
@@ -69,17 +70,17 @@ def write_card(models: "TraitModels") -> str:
         kinds=" and ".join(sorted({readout.label for readout in models.readouts})),
         backbone=models.backbone_name,
         digest=models.backbone_digest[:12],
-        weights=_say_weights(models),
-        spaces=_say_spaces(models),
+        weights=_describe_weights(models),
+        spaces=_describe_spaces(models),
         channels=preprocessing.channels,
         mean=preprocessing.mean,
         divide_by=preprocessing.divide_by,
         prepared=_one_line(str(dict(models.prepared))) if models.prepared else "not recorded",
-        performance=_performance(models.performance),
+        performance=_performance_table(models.performance),
     )
 
 
-def _say_spaces(models: "TraitModels") -> str:
+def _describe_spaces(models: "TraitModels") -> str:
     """Describe the features of the readouts."""
     text = ", ".join(dict.fromkeys(f"{space.tap} of the view '{space.view}'" for space in models.spaces))
     regions = ", ".join(dict.fromkeys(space.region for space in models.spaces if space.region))
@@ -87,11 +88,11 @@ def _say_spaces(models: "TraitModels") -> str:
         return text
     return (
         f"{text}, of regions of the face ({_one_line(regions)}), each on the average face of the study's "
-        "images, which this folder holds"
+        "images, which is in this folder"
     )
 
 
-def _say_weights(models: "TraitModels") -> str:
+def _describe_weights(models: "TraitModels") -> str:
     """Describe the source of the network's weights."""
     if models.backbone_digest == VGG16_DIGEST:
         return (
@@ -106,11 +107,11 @@ def _say_weights(models: "TraitModels") -> str:
 
 
 def _one_line(text: str) -> str:
-    """Return a text as one line, so that names do not break the page."""
+    """Return a string on one line and without characters that Markdown would interpret."""
     return " ".join(text.replace("|", "/").replace("<", "‹").replace(">", "›").split())
 
 
-def _performance(table: pd.DataFrame) -> str:
+def _performance_table(table: pd.DataFrame) -> str:
     """Format the performance as a Markdown table."""
     columns = [GROUP, TRAIT, "n_images", "r", "ci_low", "ci_high", "r2", "rmse", "ceiling_r", "ceiling_r2"]
     shown = [column for column in columns if column in table]

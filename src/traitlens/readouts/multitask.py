@@ -1,4 +1,4 @@
-r"""Joint estimation of the cues of several traits.
+r"""Joint fit of the regional readouts of several traits, whose cues are correlated.
 
 The cue of region r for trait t has a Gaussian prior with covariances
 :math:`\mathrm{cov}(g_{rt}(x), g_{ru}(x')) = \Gamma_r[t, u]\, k_r(x, x')`, and ratings are
@@ -7,13 +7,13 @@ model of coregionalization (Álvarez, Rosasco and Lawrence 2012, doi:10.1561/220
 posterior mean of :math:`g_{rt}`. With diagonal :math:`\Gamma` it is ridge regression with one kernel per
 region.
 
-Traits with correlated cues inform each other. The error of a posterior mean is uncorrelated with all
-posterior means (a Berkson error), so regressions of ratings on cues are not biased towards regions with
-correlated cues, provided that the variances of regions are those of the ratings.
+The ratings of a trait are thus informative about the cues of other traits. The error of a posterior mean is
+uncorrelated with all posterior means (a Berkson error). Regressions of ratings on cues are therefore not
+biased towards regions with correlated cues, provided that the estimated variances of regions are correct.
 
 The covariances are estimated by maximum likelihood, with a few steps of the minorisation-maximisation
-algorithm of Zhou et al. (2019, doi:10.1080/10618600.2018.1529601) starting from equal weights; few steps
-keep them near the start.
+algorithm of Zhou et al. (2019, doi:10.1080/10618600.2018.1529601) starting from equal weights. Stopping after
+few steps shrinks the covariances towards equal weights.
 """
 
 from dataclasses import dataclass, replace
@@ -26,13 +26,13 @@ from traitlens.readouts.kernels import Kernels
 from traitlens.readouts.region_readouts import Cues
 
 STEPS = 8
-"""Number of steps of the maximisation; more did not improve cues in simulated studies."""
+"""Number of steps of the maximisation. More steps did not improve cues in simulated studies."""
 
 EXPLAINED = 0.6
-"""Initial proportion of the variance of mean ratings explained by features."""
+"""Initial share of the variance of mean ratings that is explained by features."""
 
 _COARSE, _FINE = 1e-3, 1e-8
-"""Relative residuals at which conjugate gradients stop: in intermediate and in final solutions."""
+"""Relative residuals at which conjugate gradients stop, for intermediate and for final solutions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +42,10 @@ class JointCues(Cues):
     Parameters
     ----------
     regions, values, intercepts
-        As for :class:`~traitlens.readouts.region_readouts.Cues`.
+        See :class:`~traitlens.readouts.region_readouts.Cues`.
     covariances : ndarray of shape (fold, region + 1, trait, trait)
-        Covariances between traits of the cues of each region, and of the residuals (last), for ratings of
-        standard deviation 1.
+        Covariances between traits of the cues of each region, and last those of the residuals, for ratings
+        with a standard deviation of 1.
     """
 
     covariances: np.ndarray
@@ -59,18 +59,18 @@ def cross_fit_joint_cues(
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
-        (image, image) each. Kernels of one region are divided by their mean diagonals and added.
+        Kernels of shape (image, image). Kernels of one region are divided by their mean diagonals and added.
     ratings : ndarray of shape (image, trait)
-        Mean ratings, missing where not rated.
+        Mean ratings; NaN where an image was not rated.
     folds : ndarray of int, shape (image,)
-        Folds by identity.
+        Fold of each image; images of an identity are in the same fold.
     covariances : ndarray of shape (fold, region + 1, trait, trait), optional
-        Those of an earlier fit; if None, estimated from the training images of each fold.
+        Covariances of an earlier fit; if None, they are estimated from the training images of each fold.
 
     Returns
     -------
     JointCues
-        Cues of every image, also of those that are not rated.
+        Cues of every image, including images that were not rated.
 
     Examples
     --------
@@ -105,16 +105,16 @@ def cross_fit_joint_cues(
 def leave_out(
     kernels: Kernels, ratings: np.ndarray, folds: np.ndarray, covariances: np.ndarray, kept: np.ndarray
 ) -> np.ndarray:
-    """Compute cues as by :func:`cross_fit_joint_cues` from fewer images, for several sets of images.
+    """Refit the cues of :func:`cross_fit_joint_cues` to several sets of fewer training images.
 
     Parameters
     ----------
     kernels, ratings, folds
-        As there.
+        See :func:`cross_fit_joint_cues`.
     covariances : ndarray of shape (fold, region + 1, trait, trait)
-        Of the fit to all images. Kernels and ratings stay centred and scaled as they were there.
+        Covariances of the fit to all images, whose centring and scaling of kernels and ratings are reused.
     kept : ndarray of bool, shape (set, image)
-        Training images.
+        Training images of each set.
 
     Returns
     -------
@@ -144,9 +144,9 @@ class _TrainingFold:
     rows : ndarray of shape (region, image, training image)
         Kernels, centred on the training images, with a mean diagonal of 1.
     ratings : ndarray of shape (..., trait, training image)
-        Standardised; 0 where not rated.
+        Standardised ratings; 0 where an image was not rated.
     seen : ndarray of shape (..., trait, training image)
-        1 where rated, else 0.
+        1 where an image was rated, otherwise 0.
     means, scales : ndarray of shape (trait,)
         Means and standard deviations by which ratings were standardised.
     basis : ndarray of shape (training image, component)
@@ -166,12 +166,12 @@ class _TrainingFold:
 
     @classmethod
     def of(cls, kernels: Kernels, ratings: np.ndarray, outside: np.ndarray) -> "_TrainingFold":
-        """Standardise ratings (image, trait) and centre kernels on the images outside the fold."""
+        """Standardise the ratings and centre the kernels on the images outside the fold."""
         training = np.flatnonzero(outside & np.isfinite(ratings).any(axis=1))
         rows = _centred_rows(kernels, training)
         own = ratings[training].T
         seen = np.isfinite(own)
-        count = np.maximum(seen.sum(axis=1), 1)  # a trait may be rated in one fold only
+        count = np.maximum(seen.sum(axis=1), 1)  # A trait may be rated in one fold only.
         means = np.where(seen, own, 0).sum(axis=1) / count
         deviations = np.where(seen, own - means[:, None], 0)
         scales = np.sqrt((deviations**2).sum(axis=1) / count)
@@ -185,28 +185,28 @@ class _TrainingFold:
 
     @cached_property
     def kernels(self) -> np.ndarray:
-        """Kernels among training images: (region, training image, training image)."""
+        """Kernels between training images, of shape (region, training image, training image)."""
         return self.rows[:, self.training]
 
     def take(self, kept: np.ndarray) -> "_TrainingFold":
-        """Return a copy without the ratings of images that are not in sets (set, image)."""
+        """Return a copy with only the ratings of some images, for several sets of shape (set, image)."""
         held = kept[:, None, self.training]
         fewer = replace(self, ratings=self.ratings * held, seen=self.seen * held)
         fewer.__dict__["kernels"] = self.kernels
         return fewer
 
     def cues(self, covariances: np.ndarray, duals: np.ndarray, images: np.ndarray) -> np.ndarray:
-        """Compute the cues of images (bool): (..., trait, region, image)."""
+        """Compute the cues of some images, an array of shape (..., trait, region, image)."""
         cues = [c @ _times(duals, rows[images].T) for c, rows in zip(covariances, self.rows, strict=False)]
         return self.scales[:, None, None] * np.stack(cues, axis=-2)
 
     def estimate(self) -> tuple[np.ndarray, np.ndarray]:
-        """Estimate the covariances (region + 1, trait, trait); return them and the solution."""
+        """Estimate the covariances of regions and residuals; return them and the dual coefficients."""
         traits, regions = len(self.ratings), len(self.kernels)
         start = np.full(regions + 1, EXPLAINED / regions)
         start[-1] = 1 - EXPLAINED
         covariances = start[:, None, None] * np.eye(traits)
-        # Traces skip missing judgements, which are assumed to be missing at random.
+        # Missing ratings, assumed to be missing at random, do not contribute to traces.
         together = self.seen @ self.seen.T / self.seen.shape[1]
         duals = np.zeros_like(self.ratings)
         for _ in range(STEPS):
@@ -220,7 +220,7 @@ class _TrainingFold:
         return covariances, self.solve(covariances, _FINE, duals)
 
     def solve(self, covariances: np.ndarray, tolerance: float, start: np.ndarray | None = None) -> np.ndarray:
-        """Solve the joint normal equations by preconditioned conjugate gradients: (..., trait, image)."""
+        """Solve for the dual coefficients (..., trait, image) by preconditioned conjugate gradients."""
         blocks = self._inverse_blocks(covariances)
         found = np.zeros_like(self.ratings) if start is None else start
         residual = self.ratings - self._multiply(covariances, found)
@@ -240,31 +240,31 @@ class _TrainingFold:
         return found
 
     def _multiply(self, covariances: np.ndarray, duals: np.ndarray) -> np.ndarray:
-        """Multiply by the covariance of the ratings."""
+        """Multiply dual coefficients by the covariance matrix of the ratings."""
         total = covariances[-1] @ duals
         for covariance, kernel in zip(covariances, self.kernels, strict=False):
             total += covariance @ _times(duals, kernel)
         return np.asarray(self.seen * total)
 
     def _inverse_blocks(self, covariances: np.ndarray) -> np.ndarray:
-        """Invert the covariance of the ratings, kernels taken as diagonal: (component, trait, trait)."""
+        """Approximate the inverse covariance of the ratings by blocks of shape (component, trait, trait)."""
         return np.linalg.inv(np.einsum("rtu,ri->itu", covariances, self.diagonals))
 
     def _precondition(self, blocks: np.ndarray, residual: np.ndarray) -> np.ndarray:
-        """Multiply by the approximate inverse."""
+        """Multiply a residual by the approximate inverse covariance of the ratings."""
         turned = np.einsum("itu,...ui->...ti", blocks, _times(residual, self.basis))
         return np.asarray(self.seen * _times(turned, self.basis.T))
 
 
 def _times(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Multiply rows (..., trait, image) by a matrix, in one product."""
+    """Multiply an array of shape (..., trait, image) by a matrix, as one matrix product."""
     return np.asarray(rows.reshape(-1, rows.shape[-1]) @ matrix).reshape(*rows.shape[:-1], -1)
 
 
 def _step(covariance: np.ndarray, product: np.ndarray, trace: np.ndarray) -> np.ndarray:
-    """Return the maximum of the minorising function: G with G B G = C A C, for product A and trace B.
+    """Return the covariance G that maximises the minorising function: G B G = C A C.
 
-    The gradient of the likelihood is half of A - B.
+    C is the present covariance, A the product and B the trace. The gradient of the likelihood is (A - B) / 2.
     """
     traits = np.eye(len(covariance))
     root = np.linalg.cholesky(trace + (1e-6 * np.trace(trace) + 1e-9) * traits)
@@ -276,9 +276,9 @@ def _step(covariance: np.ndarray, product: np.ndarray, trace: np.ndarray) -> np.
 
 
 def _centred_rows(kernels: Kernels, training: np.ndarray) -> np.ndarray:
-    """Centre kernels on the training images, divide them by the mean diagonal and sum them by region.
+    """Centre kernels on the training images, divide them by their mean diagonal and sum them by region.
 
-    Returns (region, image, training image).
+    The result has the shape (region, image, training image).
     """
     regions = list(dict.fromkeys(space.region for space in kernels))
     rows = np.zeros((len(regions), len(next(iter(kernels.values()))), len(training)))

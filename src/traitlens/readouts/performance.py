@@ -1,4 +1,4 @@
-"""Out-of-fold performance of readouts."""
+"""Performance of out-of-fold predictions: r and R² with intervals and tests."""
 
 from collections.abc import Callable
 
@@ -10,6 +10,7 @@ from traitlens.columns import FOLD, GROUP, IDENTITY, OBSERVED, PREDICTED, TRAIT
 from traitlens.readouts.refit import Refit
 
 SAMPLES_AT_ONCE = 250
+"""Number of bootstrap samples or permutations that are computed at once."""
 
 
 def performance(
@@ -19,10 +20,10 @@ def performance(
     samples: int = 2000,
     refits: Callable[[str, str], Refit | None] | None = None,
 ) -> pd.DataFrame:
-    r"""Compute performance by group and trait, pooled over folds.
+    r"""Compute the performance of predictions by group and trait, pooled over folds.
 
-    :math:`R^2 = 1 - \sum (y - \hat y)^2 / \sum (y - m)^2`, where :math:`m` is the mean rating outside the
-    image's fold: the prediction without features.
+    :math:`R^2 = 1 - \sum (y - \hat y)^2 / \sum (y - m)^2`, where :math:`m` is the mean rating of the images
+    in other folds, the prediction without features.
 
     Parameters
     ----------
@@ -31,28 +32,29 @@ def performance(
     ceiling : DataFrame or None
         group, trait, ceiling_r, ceiling_r2: noise ceilings.
     seed : int, default 0
-        Seed of bootstrap and permutation, the same for every group and trait.
+        Seed of bootstrap samples and permutations, used for every group and trait.
     samples : int, default 2000
-        Number of bootstrap samples and of permutations.
+        Number of bootstrap samples or permutations.
     refits : callable, optional
-        By group and trait: readouts to refit, or None (`traitlens.readouts.refit.refit_of`).
+        Function of group and trait that returns the readouts to refit, or None if they cannot be refitted
+        (see `traitlens.readouts.refit.refit_of`).
 
     Returns
     -------
     DataFrame
         group, trait, n_images, n_identities, r, r2, rmse (rating units), ci_low and ci_high (95 % interval of
-        r), r2_low and r2_high (of R²), interval ("new faces": an infinitesimal jackknife over identities with
-        refit; "these readouts": a bootstrap of identities with the readouts held fixed, for those that
-        cannot be refitted), p (of r, one-sided: better than chance), p_corrected (Holm over the table); with
-        a ceiling also ceiling_r, ceiling_r2, share_r (r / ceiling_r) and share_r2. r and p are missing where
-        predictions or ratings do not vary; p also where readouts cannot be refitted.
+        r), r2_low and r2_high (95 % interval of R²), interval ("new faces": infinitesimal jackknife over
+        identities, see `jackknife_intervals`; "these readouts": bootstrap over identities with fixed
+        readouts, if they cannot be refitted), p (one-sided test of r), p_corrected (Holm over the table);
+        with a ceiling also ceiling_r, ceiling_r2, share_r (r / ceiling_r) and share_r2. r and p are missing
+        if predictions or ratings do not vary, p also if readouts cannot be refitted.
 
     Notes
     -----
-    p is the share of permutations of identities (their ratings moved as one block) for which *refitted*
-    readouts give an r at least as large, including the observed one (Phipson and Smyth 2010). With
-    predictions held fixed r varies too little, and p is too small: out-of-fold predictions depend on the
-    ratings of the other folds. Intervals for new faces: see `jackknife_intervals`.
+    p is the share of permutations of identities with at least the observed r, including the observed ratings
+    (Phipson and Smyth 2010). The ratings of an identity are permuted as a block, and readouts are refitted in
+    each permutation. With fixed predictions p would be too small, because out-of-fold predictions depend on
+    the ratings of the other folds.
 
     Examples
     --------
@@ -65,7 +67,7 @@ def performance(
     rows = []
     for (group, trait), table in predictions.groupby([GROUP, TRAIT], observed=True, sort=False):
         refit = refits(str(group), str(trait)) if refits else None
-        measured = _measure(table, refit, np.random.default_rng(seed), samples)
+        measured = _performance_of_target(table, refit, np.random.default_rng(seed), samples)
         rows.append({GROUP: group, TRAIT: trait, **measured})
     result = pd.DataFrame(rows)
     result["p_corrected"] = _holm(result["p"].to_numpy(float))
@@ -79,8 +81,8 @@ def performance(
 
 
 def _holm(p: np.ndarray) -> np.ndarray:
-    """Correct known p values family-wise (Holm 1979)."""
-    order = np.argsort(p)  # missing values come last
+    """Correct p values by the method of Holm (1979), ignoring missing values."""
+    order = np.argsort(p)  # Missing values come last.
     number = int(np.isfinite(p).sum())
     corrected = np.full(len(p), np.nan)
     stepped = np.maximum.accumulate((number - np.arange(number)) * p[order[:number]])
@@ -88,7 +90,7 @@ def _holm(p: np.ndarray) -> np.ndarray:
     return corrected
 
 
-def _measure(
+def _performance_of_target(
     table: pd.DataFrame, refit: Refit | None, rng: np.random.Generator, samples: int
 ) -> dict[str, float | str]:
     """Compute the performance of one group and trait."""
@@ -101,7 +103,7 @@ def _measure(
     p = np.nan
     if refit is None:
         r_samples, r2_samples = _bootstrap(observed, predicted, baseline, identity, len(names), rng, samples)
-        bounds = [*_interval(r_samples), *_interval(r2_samples)]
+        bounds = [*_percentile_interval(r_samples), *_percentile_interval(r2_samples)]
     else:
         bounds = jackknife_intervals(observed, refit)
         p = permutation_p_of_r(observed, refit, r, rng, samples)
@@ -133,13 +135,14 @@ def jackknife_intervals(observed: np.ndarray, refit: Refit, level: float = 0.95)
     Returns
     -------
     list of float
-        Lower and upper end of r, then of R².
+        Lower and upper bound of r, then of R².
 
     Notes
     -----
-    An identity has two effects: it is predicted, and readouts of other folds are fitted to it. The derivative
-    of Fisher's z and of log(1 - R²) by its weight includes both; the sum of squared derivatives estimates the
-    variance over new sets of faces (Jaeckel 1972; Efron and Tibshirani 1993, section 21).
+    An identity influences performance in two ways: it is predicted, and readouts of other folds are fitted to
+    it. The derivatives of Fisher's z and of log(1 - R²) with respect to the weight of an identity include
+    both. The sum of their squares estimates the variance over new sets of faces (Jaeckel 1972; Efron and
+    Tibshirani 1993, section 21).
     """
     predicted = refit.prediction @ observed
     baseline = outside_means(observed, refit.folds)
@@ -151,7 +154,7 @@ def jackknife_intervals(observed: np.ndarray, refit: Refit, level: float = 0.95)
     r = float(np.clip((x * y).mean(), -0.999999, 0.999999))
     by_prediction = (x - r * y) / (n * y_scale)
     by_weight = (x * y - r / 2 * (x**2 + y**2)) / n + by_prediction @ influence
-    z_error = _sum_by_identity(by_weight / (1 - r**2), refit.identities)
+    z_error = _jackknife_error(by_weight / (1 - r**2), refit.identities)
 
     residual, deviation = observed - predicted, observed - baseline
     errors, total = (residual**2).sum(), (deviation**2).sum()
@@ -162,7 +165,7 @@ def jackknife_intervals(observed: np.ndarray, refit: Refit, level: float = 0.95)
         of_baseline[outside] += pull * (observed[outside] - baseline[~outside][0])
     by_weight = residual**2 / errors - deviation**2 / total
     by_weight = by_weight - 2 / errors * (residual @ influence) + 2 / total * of_baseline
-    error = _sum_by_identity(by_weight, refit.identities)
+    error = _jackknife_error(by_weight, refit.identities)
 
     quantile = float(stats.t.ppf(0.5 + level / 2, refit.identities.max()))
     z, centre = np.arctanh(r), np.log(errors / total)
@@ -174,27 +177,27 @@ def jackknife_intervals(observed: np.ndarray, refit: Refit, level: float = 0.95)
     ]
 
 
-def _sum_by_identity(by_weight: np.ndarray, identities: np.ndarray) -> float:
-    """Compute a standard error from derivatives with respect to image weights."""
+def _jackknife_error(by_weight: np.ndarray, identities: np.ndarray) -> float:
+    """Compute a standard error over identities from derivatives with respect to weights of images."""
     by_identity = np.bincount(identities, by_weight)
     number = len(by_identity)
     return float(np.sqrt(number / (number - 1) * (by_identity**2).sum()))
 
 
 def outside_means(observed: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Return the mean rating outside each image's fold.
+    """Return for each image the mean rating of the images in other folds.
 
     Parameters
     ----------
-    observed : ndarray
-        (image,), ratings.
-    fold : ndarray
-        (image,).
+    observed : ndarray of shape (image,)
+        Ratings.
+    fold : ndarray of shape (image,)
+        Fold of each image.
 
     Returns
     -------
-    ndarray
-        (image,); the mean of all if there is only one fold.
+    ndarray of shape (image,)
+        Mean ratings; the mean of all images if there is only one fold.
     """
     numbers, _ = pd.factorize(fold)
     totals, counts = np.bincount(numbers, observed), np.bincount(numbers)
@@ -204,12 +207,12 @@ def outside_means(observed: np.ndarray, fold: np.ndarray) -> np.ndarray:
 
 
 def correlation(observed: np.ndarray, predicted: np.ndarray) -> float:
-    """Correlate ratings with predictions (Pearson).
+    """Compute Pearson's correlation of ratings and predictions.
 
     Parameters
     ----------
-    observed, predicted : ndarray
-        (image,).
+    observed, predicted : ndarray of shape (image,)
+        Ratings and predictions.
 
     Returns
     -------
@@ -218,20 +221,20 @@ def correlation(observed: np.ndarray, predicted: np.ndarray) -> float:
     """
     first, second = observed - observed.mean(), predicted - predicted.mean()
     scale = np.sqrt((first**2).sum() * (second**2).sum())
-    # Smaller variation is due to rounding.
+    # Less variation than this is due to rounding.
     least = 1e-12 * len(observed) * max(1.0, np.abs(observed).max() * np.abs(predicted).max())
     return float((first * second).sum() / scale) if scale > least else float("nan")
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
+def _percentile_interval(values: np.ndarray) -> tuple[float, float]:
     """Return the 95 % percentile interval of bootstrap samples."""
     finite = values[np.isfinite(values)]
     low, high = np.percentile(finite, [2.5, 97.5]) if finite.size else (np.nan, np.nan)
     return float(low), float(high)
 
 
-def _portions(samples: int) -> list[int]:
-    """Split samples into portions that are drawn at once."""
+def _batch_sizes(samples: int) -> list[int]:
+    """Return the sizes of the batches in which samples are computed."""
     return [min(SAMPLES_AT_ONCE, samples - start) for start in range(0, samples, SAMPLES_AT_ONCE)]
 
 
@@ -244,8 +247,8 @@ def _bootstrap(
     rng: np.random.Generator,
     samples: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bootstrap identities; with sums by identity each draw is a product of small matrices."""
-    # Centring does not change r or R² and keeps the sums of squares exact.
+    """Return r and R² in bootstrap samples of identities, computed from sums over each identity."""
+    # Centring does not change r or R², and avoids rounding errors in the sums of squares.
     shift_observed, shift_predicted = observed.mean(), predicted.mean()
     first, second = observed - shift_observed, predicted - shift_predicted
     parts = [np.ones_like(first), first, second, first**2, second**2, first * second]
@@ -253,7 +256,7 @@ def _bootstrap(
     sums = np.stack([np.bincount(identity, part, number) for part in parts], axis=1)
     shares = np.full(number, 1 / number)
     drawn = np.concatenate(
-        [rng.multinomial(number, shares, size=count) @ sums for count in _portions(samples)]
+        [rng.multinomial(number, shares, size=count) @ sums for count in _batch_sizes(samples)]
     )
     n, total_1, total_2, squares_1, squares_2, products, residual, deviation = drawn.T
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -265,12 +268,12 @@ def _bootstrap(
 def permutation_p_of_r(
     observed: np.ndarray, refit: Refit, r: float, rng: np.random.Generator, samples: int
 ) -> float:
-    """Compute p of r by permuting identities and refitting.
+    """Compute p of r by permuting the ratings of identities and refitting the readouts.
 
     Parameters
     ----------
     observed : ndarray of shape (image,)
-        Ratings, sorted by identity: identities are permuted as blocks.
+        Ratings, sorted by identity. The ratings of an identity are permuted as a block.
     r : float
         Observed correlation of ratings and predictions.
 
@@ -283,8 +286,8 @@ def permutation_p_of_r(
         return float("nan")
     blocks = refit.identities.max() + 1
     at_least = 0
-    for count in _portions(samples):
-        # Images are ordered by the position of their block.
+    for count in _batch_sizes(samples):
+        # Images are sorted by the permuted position of their block.
         places = [np.argsort(rng.permutation(blocks)) for _ in range(count)]
         rows = np.stack([np.argsort(index[refit.identities], kind="stable") for index in places])
         ratings = observed[rows]

@@ -1,9 +1,9 @@
-"""Fitted readouts: plain arrays that predict one group's ratings of one trait.
+"""Classes of fitted readouts, which predict the ratings of one trait by one group.
 
-All kinds share the interface :class:`Readout`: :class:`LinearReadout` (a ridge regression on taps),
-:class:`DenseReadout` (the head of Cao et al. 2023) and :class:`FinetunedReadout` (the network's last blocks,
-fine-tuned, with a linear readout of their output). They explain the deviation from `mean`, the mean rating of
-the images that they were fitted on.
+All kinds have the interface :class:`Readout`: :class:`LinearReadout` (a ridge regression on taps),
+:class:`DenseReadout` (the two dense layers of Cao et al. 2023) and :class:`FinetunedReadout` (fine-tuned last
+layers of the network with a linear readout of their output). Relevance explains the deviation of a prediction
+from `mean`, the mean rating of the training images.
 """
 
 from abc import ABC, abstractmethod
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LinearPart:
-    """The weights of one feature space in a linear readout.
+    """Weights of one feature space in a linear readout.
 
     Parameters
     ----------
     space : FeatureSpace
         The feature space.
-    weight : ndarray
-        (channel, row, column), rating units per feature.
-    reference : ndarray
-        (channel, row, column): mean feature over the images that the readout was fitted on.
+    weight : ndarray of shape (channel, row, column)
+        Weights in rating units per unit of the feature.
+    reference : ndarray of shape (channel, row, column)
+        Mean of each feature over the training images.
     """
 
     space: FeatureSpace
@@ -42,14 +42,14 @@ class LinearPart:
 
 @dataclass(frozen=True)
 class DenseLayer:
-    """A fully connected layer; a ReLU follows every one but the last.
+    """A fully connected layer. A ReLU follows every layer except the last.
 
     Parameters
     ----------
-    weight : ndarray
-        (output, input).
-    bias : ndarray
-        (output,).
+    weight : ndarray of shape (output, input)
+        Weights.
+    bias : ndarray of shape (output,)
+        Biases.
     """
 
     weight: np.ndarray
@@ -63,16 +63,16 @@ class Stored:
     Parameters
     ----------
     fold : int
-        The held-out fold; -1 if it was fitted to all images.
+        The held-out fold; -1 if the readout was fitted to all images.
     mean : float
-        Mean rating of the images that it was fitted on.
+        Mean rating of the training images.
     spaces : tuple of FeatureSpace
-        As :attr:`Readout.spaces`.
+        See :attr:`Readout.spaces`.
     tail : Tail or None
-        As :attr:`Readout.tail`.
+        See :attr:`Readout.tail`.
     take : callable
-        Return an array of :meth:`Readout.tensors` by its name, checked to have a shape (None stands for any
-        length); raises ModelError where it is missing or has another one.
+        Function that returns an array of :meth:`Readout.tensors` by its name and shape, in which None stands
+        for any length; it raises ModelError if the array is missing or has another shape.
     """
 
     group: str
@@ -88,8 +88,8 @@ class Readout(ABC):
     """Interface of a readout of one group and trait.
 
     A new kind of readout defines the abstract members, and either `linear_parts` or `dense_layers`, from
-    which relevance propagation starts. Registered with :func:`traitlens.readouts.registry.register`, it is
-    fitted, saved, loaded, explained, checked and reported like the others.
+    which relevance propagation starts. After registration by :func:`traitlens.readouts.registry.register`, a
+    study can use it like the built-in readouts.
 
     Attributes
     ----------
@@ -104,11 +104,11 @@ class Readout(ABC):
     group, trait : str
         Group and trait.
     fold : int
-        The held-out fold; -1 if it was fitted to all images.
+        The held-out fold; -1 if the readout was fitted to all images.
     mean : float
-        Mean rating of the images that it was fitted on.
+        Mean rating of the training images.
     tail : Tail or None
-        Fine-tuned layers between the features and the readout proper.
+        Fine-tuned layers between the features and the linear readout.
     """
 
     kind: ClassVar[str]
@@ -127,7 +127,7 @@ class Readout(ABC):
         """Feature spaces that the readout reads."""
 
     def linear_parts(self) -> "tuple[LinearPart, ...]":
-        """Return weights and references by feature space (of the tail's output, if there is a tail).
+        """Return the weights of each feature space; with a tail, of the output of the tail.
 
         Returns
         -------
@@ -137,7 +137,7 @@ class Readout(ABC):
         return ()
 
     def dense_layers(self) -> tuple[DenseLayer, ...]:
-        """Return the layers from the features of its one space to the rating, first to last.
+        """Return the dense layers from the features to the rating, first to last.
 
         Returns
         -------
@@ -147,17 +147,17 @@ class Readout(ABC):
         return ()
 
     def contributions(self, features: Mapping[FeatureSpace, np.ndarray]) -> dict[FeatureSpace, np.ndarray]:
-        """Compute the contribution of each feature space to linear predictions.
+        """Compute the contribution of each feature space to the predictions of a linear readout.
 
         Parameters
         ----------
         features : mapping of FeatureSpace to ndarray
-            (image, channel, row, column), transformed.
+            Transformed features of shape (image, channel, row, column).
 
         Returns
         -------
         dict of FeatureSpace to ndarray
-            (image,) each, rating units; with `mean` they sum to the prediction.
+            Contributions of shape (image,) in rating units. The prediction is their sum plus `mean`.
         """
         return {
             part.space: np.einsum("icyx,cyx->i", features[part.space] - part.reference, part.weight)
@@ -171,22 +171,22 @@ class Readout(ABC):
         Parameters
         ----------
         features : mapping of FeatureSpace to ndarray
-            (image, channel, row, column), transformed.
+            Transformed features of shape (image, channel, row, column).
 
         Returns
         -------
-        ndarray
-            (image,), rating units.
+        ndarray of shape (image,)
+            Predictions in rating units.
         """
 
     @abstractmethod
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return its arrays by name, without those of the tail.
+        """Return the arrays to save by name, without those of the tail.
 
         Returns
         -------
         dict of str to ndarray
-            Input of :meth:`restore`.
+            Arrays from which :meth:`restore` builds the readout.
         """
 
     @classmethod
@@ -197,7 +197,7 @@ class Readout(ABC):
         Parameters
         ----------
         stored : Stored
-            Its data in the model.
+            Data of the readout in the model.
 
         Returns
         -------
@@ -212,22 +212,22 @@ class Readout(ABC):
 
     @abstractmethod
     def shuffled(self, rng: np.random.Generator) -> Self:
-        """Return a readout with the same weights in random order, for null maps.
+        """Return a readout whose weights are shuffled, for null maps.
 
         Parameters
         ----------
         rng : Generator
-            Source of randomness.
+            Random number generator.
 
         Returns
         -------
         Readout
-            Of the same shapes.
+            The shuffled readout.
         """
 
 
 def _shuffle(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return an array's values in random order."""
+    """Return an array of the same shape with its values in random order."""
     return rng.permutation(np.asarray(values).ravel()).reshape(np.shape(values))
 
 
@@ -240,16 +240,16 @@ class LinearReadout(Readout):
     group, trait : str
         Group and trait.
     fold : int
-        The held-out fold; -1 if it was fitted to all images.
+        The held-out fold; -1 if the readout was fitted to all images.
     parts : tuple of LinearPart
-        Weights and references by feature space.
+        Weights of each feature space.
     mean : float
-        Mean rating of the images that it was fitted on.
+        Mean rating of the training images.
 
     Raises
     ------
     ValueError
-        If two parts read the same feature space, whose weights must be summed.
+        If two parts read the same feature space.
     """
 
     kind: ClassVar[str] = "linear"
@@ -271,7 +271,7 @@ class LinearReadout(Readout):
         return tuple(part.space for part in self.parts)
 
     def linear_parts(self) -> tuple[LinearPart, ...]:
-        """Return its parts."""
+        """Return the weights of each feature space."""
         return self.parts
 
     def predict(self, features: Mapping[FeatureSpace, np.ndarray]) -> np.ndarray:
@@ -279,7 +279,7 @@ class LinearReadout(Readout):
         return np.asarray(self.mean + sum(self.contributions(features).values()))
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return weight and reference of each part."""
+        """Return the weights and references of each feature space by name."""
         arrays = {}
         for index, part in enumerate(self.parts):
             arrays[f"{index}.weight"] = part.weight
@@ -298,38 +298,38 @@ class LinearReadout(Readout):
         return cls(stored.group, stored.trait, stored.fold, tuple(parts), stored.mean)
 
     def shuffled(self, rng: np.random.Generator) -> Self:
-        """Return a readout with the same weights in random order."""
+        """Return a readout whose weights are shuffled within each feature space."""
         return replace(
             self, parts=tuple(replace(part, weight=_shuffle(part.weight, rng)) for part in self.parts)
         )
 
 
 END_OF_VGG16 = FeatureSpace(Tap("block5_pool", 1))
-"""The global average of block 5."""
+"""Feature space of dense readouts: the global average of block 5 of VGG16."""
 
 
 @dataclass(frozen=True, eq=False)
 class DenseReadout(Readout):
-    """The head of Cao et al. (2023): global average, dense with ReLU, dense with one output.
+    """A dense readout as in Cao et al. (2023): a hidden layer with ReLU and one output, on averaged features.
 
     Parameters
     ----------
     group, trait : str
         Group and trait.
     fold : int
-        The held-out fold; -1 if it was fitted to all images.
-    fc1_weight : ndarray
-        (hidden, channel).
-    fc1_bias : ndarray
-        (hidden,).
-    fc2_weight : ndarray
-        (1, hidden).
-    fc2_bias : ndarray
-        (1,).
+        The held-out fold; -1 if the readout was fitted to all images.
+    fc1_weight : ndarray of shape (hidden, channel)
+        Weights of the first layer.
+    fc1_bias : ndarray of shape (hidden,)
+        Biases of the first layer.
+    fc2_weight : ndarray of shape (1, hidden)
+        Weights of the second layer.
+    fc2_bias : ndarray of shape (1,)
+        Biases of the second layer.
     mean : float
-        Added to the output: mean rating of its training images; 0 if it was trained on raw ratings.
+        Mean rating of the training images, which is added to the output; 0 if trained on raw ratings.
     space : FeatureSpace
-        The feature space: the global average of block 5.
+        Feature space that is read, by default the global average of block 5.
     """
 
     kind: ClassVar[str] = "dense"
@@ -356,29 +356,29 @@ class DenseReadout(Readout):
         fold: int = -1,
         mean: float = 0.0,
     ) -> "DenseReadout":
-        """Return a readout from plain arrays.
+        """Build a readout from arrays.
 
         Parameters
         ----------
-        fc1_weight : ndarray
-            (hidden, channel).
-        fc1_bias : ndarray
-            (hidden,).
-        fc2_weight : ndarray
-            (1, hidden).
-        fc2_bias : ndarray
-            (1,).
+        fc1_weight : ndarray of shape (hidden, channel)
+            Weights of the first layer.
+        fc1_bias : ndarray of shape (hidden,)
+            Biases of the first layer.
+        fc2_weight : ndarray of shape (1, hidden)
+            Weights of the second layer.
+        fc2_bias : ndarray of shape (1,)
+            Biases of the second layer.
         group, trait : str
-            Names.
+            Group and trait.
         fold : int
             The held-out fold.
         mean : float
-            Added to the output.
+            Mean rating that is added to the output.
 
         Returns
         -------
         DenseReadout
-            The readout, float32.
+            The readout, with float32 arrays.
 
         Raises
         ------
@@ -404,21 +404,21 @@ class DenseReadout(Readout):
 
     @property
     def spaces(self) -> tuple[FeatureSpace, ...]:
-        """The feature space that it reads."""
+        """The single feature space of the readout."""
         return (self.space,)
 
     def dense_layers(self) -> tuple[DenseLayer, ...]:
-        """Return both layers."""
+        """Return the hidden layer and the output layer."""
         return (DenseLayer(self.fc1_weight, self.fc1_bias), DenseLayer(self.fc2_weight, self.fc2_bias))
 
     def predict(self, features: Mapping[FeatureSpace, np.ndarray]) -> np.ndarray:
-        """Predict ratings from (image, channel, 1, 1) features."""
+        """Predict ratings from features of shape (image, channel, 1, 1)."""
         averaged = features[self.space][:, :, 0, 0]
         hidden = np.maximum(averaged @ self.fc1_weight.T + self.fc1_bias, 0)
         return np.asarray((hidden @ self.fc2_weight.T + self.fc2_bias)[:, 0] + self.mean)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return weights and biases of both layers."""
+        """Return the weights and biases of both layers by name."""
         names = ("fc1_weight", "fc1_bias", "fc2_weight", "fc2_bias")
         return {name: getattr(self, name) for name in names}
 
@@ -440,7 +440,7 @@ class DenseReadout(Readout):
         )
 
     def shuffled(self, rng: np.random.Generator) -> Self:
-        """Return a readout with the weights of each layer in random order."""
+        """Return a readout whose weights are shuffled within each layer."""
         return replace(
             self, fc1_weight=_shuffle(self.fc1_weight, rng), fc2_weight=_shuffle(self.fc2_weight, rng)
         )
@@ -448,12 +448,12 @@ class DenseReadout(Readout):
 
 @dataclass(frozen=True, eq=False)
 class Tail:
-    """Fine-tuned last layers of a network, shared by the readouts of one group and fold.
+    """Fine-tuned last layers of a network, which the readouts of a group and fold share.
 
     Parameters
     ----------
     layers : tuple of str
-        Names of convolutions and poolings, first to last.
+        Names of the convolution and pooling layers, first to last.
     tensors : mapping of str to ndarray
         ``NAME.weight`` (out, in, 3, 3) and ``NAME.bias`` (out,) of each convolution, float32.
     """
@@ -463,7 +463,7 @@ class Tail:
 
     @cached_property
     def network(self) -> "Backbone":
-        """The layers as a network whose input is the output of the frozen layers."""
+        """Network of the fine-tuned layers, whose input is the output of the frozen layers."""
         import torch
 
         from traitlens.features.backbone import Backbone, Layer
@@ -481,17 +481,17 @@ class Tail:
         return Backbone("tail", tuple(layers), VGG_CAFFE, "")
 
     def averages(self, features: np.ndarray) -> np.ndarray:
-        """Run the layers and average their output over space.
+        """Apply the layers to features, and average their output over rows and columns.
 
         Parameters
         ----------
-        features : ndarray
-            (image, channel, row, column), output of the frozen layers.
+        features : ndarray of shape (image, channel, row, column)
+            Output of the frozen layers.
 
         Returns
         -------
-        ndarray
-            (image, channel).
+        ndarray of shape (image, channel)
+            Averages of the last layer.
         """
         import torch
 
@@ -514,17 +514,17 @@ class FinetunedReadout(Readout):
     group, trait : str
         Group and trait.
     fold : int
-        The held-out fold; -1 if it was fitted to all images.
+        The held-out fold; -1 if the readout was fitted to all images.
     tail : Tail
-        The layers.
-    weight : ndarray
-        (channel,), rating units per average activation of the last layer.
-    reference : ndarray
-        (channel,): mean of these over the images that the readout was fitted on.
+        The fine-tuned layers.
+    weight : ndarray of shape (channel,)
+        Weights of the averages of the last layer, in rating units.
+    reference : ndarray of shape (channel,)
+        Mean of these averages over the training images.
     mean : float
-        Mean rating of the images that it was fitted on.
+        Mean rating of the training images.
     space : FeatureSpace
-        Input of the layers: all units of the last frozen layer.
+        Input of the fine-tuned layers: the output of the last frozen layer.
     """
 
     kind: ClassVar[str] = "tuned"
@@ -541,21 +541,21 @@ class FinetunedReadout(Readout):
 
     @property
     def spaces(self) -> tuple[FeatureSpace, ...]:
-        """The feature space that its layers read."""
+        """The feature space that the fine-tuned layers read."""
         return (self.space,)
 
     def linear_parts(self) -> tuple[LinearPart, ...]:
-        """Return weights and references of the average of the last layer."""
+        """Return the weights of the averages of the last layer."""
         end = FeatureSpace(Tap(self.tail.layers[-1], 1))
         return (LinearPart(end, self.weight[:, None, None], self.reference[:, None, None]),)
 
     def predict(self, features: Mapping[FeatureSpace, np.ndarray]) -> np.ndarray:
-        """Predict ratings from the features of its one space."""
+        """Predict ratings from the output of the last frozen layer."""
         averages = self.tail.averages(features[self.space])
         return np.asarray(self.mean + (averages - self.reference) @ self.weight)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return weights and references."""
+        """Return the weights and references of the linear readout by name."""
         return {"weight": self.weight, "reference": self.reference}
 
     @classmethod
@@ -568,5 +568,5 @@ class FinetunedReadout(Readout):
         return cls(*names, stored.tail, weight, reference, stored.mean, stored.spaces[0])
 
     def shuffled(self, rng: np.random.Generator) -> Self:
-        """Return a readout with the weights of the last layer in random order; its layers stay."""
+        """Return a readout whose linear weights are shuffled; the fine-tuned layers are unchanged."""
         return replace(self, weight=_shuffle(self.weight, rng))

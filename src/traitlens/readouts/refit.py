@@ -1,4 +1,4 @@
-"""Refits of ridge readouts to other ratings or weights of images, from one solution."""
+"""Fast refits of ridge readouts to permuted ratings or reweighted images, by precomputed matrices."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from traitlens.readouts.fit_results import Dual, FittedReadouts
 from traitlens.readouts.kernels import linear_kernel
 
 MOST_IMAGES = 4000
-"""Maximum number of images for refits, whose matrices are image by image."""
+"""Maximum number of images for refits, which need matrices of images by images."""
 
 
 @dataclass(frozen=True)
 class Refit:
-    """The readouts of one group and trait as a matrix that multiplies ratings.
+    """The readouts of one group and trait as a matrix from ratings to out-of-fold predictions.
 
     Parameters
     ----------
@@ -27,11 +27,11 @@ class Refit:
     identities : ndarray of int, shape (image,)
         Number of each image's identity.
     prediction : ndarray of shape (image, image)
-        `prediction @ ratings` are the out-of-fold predictions of readouts fitted to any ratings, with the
-        chosen penalties.
+        Matrix whose product with any ratings is the out-of-fold predictions of readouts fitted to them, with
+        the chosen penalties.
     residuals : ndarray of shape (image, image)
-        Residual of the observed rating of each training image (columns) of the readout that predicts an
-        image (rows); 0 for other images.
+        Residual of each training image (column) in the readout that predicts an image (row); 0 if the column
+        is not a training image.
     """
 
     folds: np.ndarray
@@ -53,18 +53,19 @@ class Refit:
         Parameters
         ----------
         kernel_of : callable
-            Of the fold: inner products of features; (image, image).
+            Function of the fold that returns its kernel, of shape (image, image).
         ratings : ndarray of shape (image,)
             Observed ratings.
         folds, identities : ndarray of int, shape (image,)
             Fold and identity of each image.
         penalties : mapping of int to float
-            By fold, relative to the mean diagonal of the centred training kernel.
+            Penalty of each fold, relative to the mean diagonal of the centred training kernel.
 
         Returns
         -------
         Refit
-            With :math:`S = 1/n + \tilde K_{:T} (H K_{TT} H + \lambda I)^{-1} H`; :math:`H` centres.
+            With the prediction matrix :math:`1/n + \tilde K_{:T} (H K_{TT} H + \lambda I)^{-1} H`, where
+            :math:`H` subtracts the mean.
         """
         prediction, residuals = np.zeros((2, len(ratings), len(ratings)))
         for fold, penalty in penalties.items():
@@ -87,30 +88,30 @@ class Refit:
 
     @property
     def influence(self) -> np.ndarray:
-        """Return the derivatives of predictions (rows) by the weights of training images (columns)."""
+        """Derivatives of predictions (rows) with respect to the weights of training images (columns)."""
         return self.prediction * self.residuals
 
 
 def refit_of(
     fitted: FittedReadouts, features: Mapping[FeatureSpace, np.ndarray], images: pd.Series
 ) -> Callable[[str, str], Refit | None]:
-    """Return a function that prepares readouts for refits.
+    """Return a function that returns the :class:`Refit` of a group and trait.
 
     Parameters
     ----------
     fitted : FittedReadouts
         The fitted readouts.
     features : mapping of FeatureSpace to ndarray
-        Its features.
+        Features to which they were fitted.
     images : Series
-        The images in the order of the features.
+        Images in the order of the features.
 
     Returns
     -------
     callable
-        Function of group and trait: their Refit, with images sorted by identity as in the predictions; None
-        if a refit does not reproduce the predictions. Ridge readouts of equally weighted images and separate
-        traits can be refitted.
+        Function of group and trait that returns a Refit, with images sorted by identity as in the
+        predictions; or None if a refit does not reproduce the predictions. Ridge readouts can be refitted
+        unless images are weighted or predictions of traits are mixed.
     """
     if not fitted.duals or len(images) > MOST_IMAGES or not set(fitted.duals[0].factors) <= set(features):
         return lambda group, trait: None
@@ -122,7 +123,7 @@ def refit_of(
     tables = dict(list(fitted.predictions.groupby([GROUP, TRAIT], observed=True, sort=False)))
 
     def refit(group: str, trait: str) -> Refit | None:
-        """Refit the readouts of one group and trait."""
+        """Return the Refit of one group and trait, or None."""
         own = duals.get((group, trait), [])
         if not own:
             return None
@@ -133,7 +134,7 @@ def refit_of(
         penalties = {dual.fold: dual.penalty for dual in own}
 
         def kernel_of(fold: int) -> np.ndarray:
-            """Sum the kernels of the feature spaces."""
+            """Return the weighted sum of the kernels of all feature spaces."""
             kernel = np.zeros((len(rows), len(rows)))
             for space, factor in factors[fold].items():
                 kernel += factor * kernels[space][np.ix_(rows, rows)]

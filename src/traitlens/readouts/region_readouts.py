@@ -1,9 +1,10 @@
-r"""Cues: contributions of the regions of the face to predicted ratings.
+r"""Regional readouts, and cues: the contributions of the regions of the face to predicted ratings.
 
-The regional readout is a ridge regression with one kernel per region, each divided by its mean diagonal, so
-that regions have equal weight whatever their size (multiple-kernel or "banded" ridge: Nunez-Elizalde et al.
-2019, doi:10.1016/j.neuroimage.2019.04.012; Dupré la Tour et al. 2022, doi:10.1016/j.neuroimage.2022.119728).
-With dual coefficients :math:`a` and factors :math:`\gamma_r` of the kernels the prediction is
+The regional readout is a ridge regression with one kernel per region. Each kernel is divided by its mean
+diagonal, so that regions have equal weight whatever their size (multiple-kernel or "banded" ridge:
+Nunez-Elizalde et al. 2019, doi:10.1016/j.neuroimage.2019.04.012; Dupré la Tour et al. 2022,
+doi:10.1016/j.neuroimage.2022.119728). With dual coefficients :math:`a` and factors :math:`\gamma_r` of the
+kernels, the prediction is
 
 .. math:: f(x) = m + \sum_r g_r(x), \qquad g_r(x) = \gamma_r \sum_i a_i \tilde k_r(x, x_i),
 
@@ -22,7 +23,7 @@ from traitlens.columns import CUE, FOLD, GROUP, IMAGE, REGION, TRAIT
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.readouts.fit_results import Dual, FittedReadouts
 from traitlens.readouts.folds import inner_folds
-from traitlens.readouts.inner_cv import Factorised, Weights, choose, random_mixes
+from traitlens.readouts.inner_cv import Factorised, Weights, choose_penalties, random_mixes
 from traitlens.readouts.kernels import (
     ROWS_AT_ONCE,
     Factors,
@@ -42,11 +43,11 @@ class Cues:
     Parameters
     ----------
     regions : tuple of str
-        Names; "" is the whole face, if it is a feature space too.
-    values : ndarray
-        (target, region, image), rating points; relative to the mean of the training images.
-    intercepts : ndarray
-        (target, image), mean rating of the training images. With the cues they sum to the prediction.
+        Names of the regions; "" for the whole face.
+    values : ndarray of shape (target, region, image)
+        Cues in rating points, relative to the mean over the training images.
+    intercepts : ndarray of shape (target, image)
+        Mean rating of the training images. The prediction is the sum of intercept and cues.
     """
 
     regions: tuple[str, ...]
@@ -55,7 +56,7 @@ class Cues:
 
     @property
     def predictions(self) -> np.ndarray:
-        """Return the predicted ratings: (target, image)."""
+        """Predicted ratings, an array of shape (target, image)."""
         return np.asarray(self.intercepts + self.values.sum(axis=1))
 
 
@@ -66,11 +67,11 @@ class RidgeCues(Cues):
     Parameters
     ----------
     regions, values, intercepts
-        As for :class:`Cues`.
-    penalties : ndarray
-        (target, fold), relative to the mean diagonal of the centred training kernel.
-    weights : ndarray
-        (target, fold, feature space), weights of the kernels, in their order; they sum to 1.
+        See :class:`Cues`.
+    penalties : ndarray of shape (target, fold)
+        Penalties, relative to the mean diagonal of the centred training kernel.
+    weights : ndarray of shape (target, fold, feature space)
+        Weights of the kernels, in the order of the kernels. They sum to 1.
     """
 
     penalties: np.ndarray
@@ -88,29 +89,30 @@ def cross_fit_cues(
     sharing: float = 0.5,
     seed: int = 0,
 ) -> RidgeCues:
-    """Compute the cues of each image from images of other identities.
+    """Compute the out-of-fold cues of each image, by regional readouts fitted to each target separately.
 
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
-        (image, image) each, of :func:`traitlens.readouts.kernels.linear_kernel`.
-    ratings : ndarray
-        (image, target), missing where not rated.
-    folds : ndarray of int
-        (image,), folds by identity.
-    identities : ndarray
-        (image,).
+        Kernels of shape (image, image), from :func:`traitlens.readouts.kernels.linear_kernel`.
+    ratings : ndarray of shape (image, target)
+        Missing where not rated.
+    folds : ndarray of int, shape (image,)
+        Folds by identity.
+    identities : ndarray of shape (image,)
+        The person shown in each training image.
     penalties : sequence of float, or ndarray
-        Candidates, from which inner folds choose for each target and fold, or an array (target, fold) of
-        given penalties, such as `penalties` of earlier cues.
+        Candidate penalties, from which one is chosen for each target and fold in inner folds; or an array of
+        penalties to use, of shape (target, fold), such as `penalties` of earlier cues.
     weights : mapping of FeatureSpace to float, ndarray or None, default None
-        Weights of the kernels, 1 if missing; or an array (target, fold, feature space), such as `weights` of
-        earlier cues.
+        Weights of the kernels, 1 if missing; or an array of shape (target, fold, feature space), such as
+        `weights` of earlier cues.
     search : int, default 0
-        Number of random weightings that inner folds choose from for each target and fold, together with the
-        penalty (see :func:`search_weights`); 0 takes `weights`.
+        Number of random weightings of the kernels to try; weighting and penalty of each target and fold are
+        chosen in inner folds (see :func:`search_weights`). If 0, `weights` are used.
     sharing : float, default 0.5
-        Share of the average over all targets in the error that chooses the penalty, 0 to 1; not of `search`.
+        Share of the average over all targets in the error that chooses the penalty, 0 to 1; ignored if
+        `search` is positive.
     seed : int, default 0
         Seed of the inner folds and of random weightings.
 
@@ -139,7 +141,7 @@ def cross_fit_cues(
     strengths = np.empty((number, len(numbers)))
     shares = np.empty((number, len(numbers), len(kernels)))
     if not search:
-        shares[:] = _shares(kernels, weights)
+        shares[:] = _normalise_weights(kernels, weights)
     if isinstance(penalties, np.ndarray):
         strengths[:] = penalties
     for turn, fold in enumerate(numbers):
@@ -152,14 +154,14 @@ def cross_fit_cues(
             if search:
                 found = search_weights(kernels, training, wanted, people, search, penalties, seed)
                 shares[columns, turn], strengths[columns, turn] = found
-            for mine in _alike(shares[columns, turn]):
+            for mine in _group_equal_rows(shares[columns, turn]):
                 targets, weighed = (
                     columns[mine],
                     dict(zip(kernels, shares[columns[mine[0]], turn], strict=True)),
                 )
                 with threadpool_limits(1):
                     if not search and not isinstance(penalties, np.ndarray):
-                        strengths[targets, turn] = choose(
+                        strengths[targets, turn] = choose_penalties(
                             kernels, training, wanted[:, mine], people, penalties, [weighed], sharing, seed
                         ).penalties
                     factors = kernel_factors(kernels, training, weighed)
@@ -173,15 +175,15 @@ def cross_fit_cues(
     return RidgeCues(regions, values, intercepts, strengths, shares)
 
 
-def _shares(kernels: Kernels, weights: Weights | np.ndarray | None) -> np.ndarray:
-    """Return weights (..., feature space) that sum to 1."""
+def _normalise_weights(kernels: Kernels, weights: Weights | np.ndarray | None) -> np.ndarray:
+    """Return the weights of the kernels, divided by their sum."""
     if not isinstance(weights, np.ndarray):
         weights = np.array([(weights or {}).get(space, 1.0) for space in kernels], float)
     return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
-def _alike(rows: np.ndarray) -> list[np.ndarray]:
-    """Group the indices of equal rows."""
+def _group_equal_rows(rows: np.ndarray) -> list[np.ndarray]:
+    """Return the indices of each group of equal rows."""
     _, groups = np.unique(rows, axis=0, return_inverse=True)
     return [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
 
@@ -195,33 +197,33 @@ def search_weights(
     penalties: Sequence[float] | np.ndarray = PENALTIES,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose weights of kernels and penalties for each target in inner folds by identity.
+    """Choose weights of kernels and penalties for each target by a random search in inner folds.
 
-    Random search of Dupré la Tour et al. (2022), by himalaya. Equal weights are included.
+    The method is that of Dupré la Tour et al. (2022), computed by himalaya. Equal weights are one candidate.
 
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
-        (image, image) each.
-    training : ndarray of int
-        (training image,).
-    values : ndarray
-        (training image, target), ratings.
-    identities : ndarray
-        (training image,).
+        Kernels of shape (image, image).
+    training : ndarray of int, shape (training image,)
+        Indices of the training images.
+    values : ndarray of shape (training image, target)
+        Ratings.
+    identities : ndarray of shape (training image,)
+        The person shown in each training image.
     number : int, default 100
         Number of weightings to try.
     penalties : sequence of float
-        To choose from, relative to the mean diagonal of the centred training kernel.
+        Candidate penalties, relative to the mean diagonal of the centred training kernel.
     seed : int, default 0
         Seed of the inner folds and of the weightings.
 
     Returns
     -------
-    weights : ndarray
-        (target, feature space), sums of 1.
-    penalties : ndarray
-        (target,).
+    weights : ndarray of shape (target, feature space)
+        Chosen weights, which sum to 1.
+    penalties : ndarray of shape (target,)
+        Chosen penalties.
     """
     from himalaya.kernel_ridge import solve_multiple_kernel_ridge_random_search
     from sklearn.model_selection import PredefinedSplit
@@ -242,7 +244,7 @@ def search_weights(
             cv=PredefinedSplit(inner_folds(identities, seed=seed)),
             progress_bar=False,
         )
-    weights = np.exp(logs).T  # divided by the penalty
+    weights = np.exp(logs).T  # These are weights divided by the penalty.
     total = weights.sum(axis=1)
     return weights / total[:, None], 1 / total
 
@@ -263,30 +265,31 @@ def fit_regional(
     Parameters
     ----------
     features : mapping of FeatureSpace to ndarray
-        Regional features (image, channel, row, column), images in the order of `folds`; memory-mapped arrays
-        are read in pieces.
+        Features of regions of shape (image, channel, row, column), images in the order of `folds`;
+        memory-mapped arrays are read in blocks.
     targets : DataFrame
         group, trait, image, rating. A group need not have rated every image.
     folds : DataFrame
         image, identity, fold.
     weights : mapping of FeatureSpace to float, sequence of these, or None
-        Weight of each feature space, 1 if missing; of several weightings, the inner folds choose.
+        Weight of each feature space, 1 if missing; or several weightings, from which one is chosen in the
+        inner folds.
     sharing : float, default 0.5
         Share of the average over all targets in the error that chooses the penalty, 0 to 1.
     seed : int, default 0
         Seed of the inner folds.
     scratch : Path or None, default None
-        A folder for the kernels of many images; they are kept in memory if None.
+        Folder in which large kernels are stored; if None, kernels are in memory.
     progress : callable or None
         Called with the number of readouts that were fitted since the last call.
     kernels : mapping of FeatureSpace to ndarray or None, default None
-        Precomputed linear kernels of the features.
+        Linear kernels of the features; computed if None.
 
     Returns
     -------
     FittedReadouts
-        Linear readouts with one part per feature space, out-of-fold predictions, and `cues`, which sum to
-        the prediction minus the mean rating of the training images.
+        Linear readouts with one part per feature space, out-of-fold predictions, and cues, whose sum is the
+        prediction minus the mean rating of the training images.
 
     Raises
     ------
@@ -311,14 +314,14 @@ def fit_regional(
 
 
 def tabulate_cues(fitted: FittedReadouts, kernels: Kernels, folds: pd.DataFrame) -> pd.DataFrame:
-    """Compute the cues of every rated image, out of fold.
+    """Tabulate the out-of-fold cues of every rated image.
 
     Parameters
     ----------
     fitted : FittedReadouts
-        With duals, fitted with images that count alike.
+        Readouts with dual coefficients, fitted to images with equal weights.
     kernels : mapping of FeatureSpace to ndarray
-        (image, image) each, images in the order of `folds`.
+        Kernels of shape (image, image), images in the order of `folds`.
     folds : DataFrame
         image, identity, fold.
 
@@ -334,7 +337,7 @@ def tabulate_cues(fitted: FittedReadouts, kernels: Kernels, folds: pd.DataFrame)
     values = np.empty((len(rated), len(regions)))
     row_of = pd.Series(np.arange(len(folds)), index=folds[IMAGE])[rated[IMAGE]].to_numpy()
     places = rated.groupby([GROUP, TRAIT, FOLD], observed=True, sort=False).indices
-    for duals in _together(fitted.duals):
+    for duals in _group_duals(fitted.duals):
         coefficients = np.stack([dual.coefficients for dual in duals], axis=1)
         inside = np.flatnonzero((folds[FOLD] == duals[0].fold).to_numpy())
         parts = contributions(kernels, duals[0].factors, duals[0].rows, coefficients, inside)
@@ -348,8 +351,8 @@ def tabulate_cues(fitted: FittedReadouts, kernels: Kernels, folds: pd.DataFrame)
     return table.assign(**{REGION: np.tile(regions, len(rated)), CUE: values.ravel()})
 
 
-def _together(duals: Sequence[Dual]) -> list[list[Dual]]:
-    """Group readouts that share their training images and the factors of their kernels."""
+def _group_duals(duals: Sequence[Dual]) -> list[list[Dual]]:
+    """Group readouts that have the same training images and the same factors of kernels."""
     groups: dict[tuple, list[Dual]] = {}
     for dual in duals:
         key = dual.fold, dual.rows.tobytes(), tuple(dual.factors.values())
@@ -369,26 +372,26 @@ def contributions(
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
-        (image, image) each.
+        Kernels of shape (image, image).
     factors : mapping of FeatureSpace to float
         Factor of each kernel.
-    training : ndarray of int
-        (training image,).
-    coefficients : ndarray
-        (training image, target), dual coefficients, which sum to zero.
-    images : ndarray of int
-        (image,), predicted images.
+    training : ndarray of int, shape (training image,)
+        Indices of the training images.
+    coefficients : ndarray of shape (training image, target)
+        Dual coefficients, which sum to zero.
+    images : ndarray of int, shape (image,)
+        Indices of the images to predict.
 
     Returns
     -------
     dict of FeatureSpace to ndarray
-        (image, target) each, rating points.
+        Contributions of shape (image, target), in rating points.
     """
     found = {}
     for space, kernel in kernels.items():
         part = np.empty((len(images), coefficients.shape[1]))
         scaled = factors[space] * coefficients
-        # Coefficients sum to zero, so means of rows cancel.
+        # Means of rows need not be subtracted, because coefficients sum to zero.
         for rows in pieces(len(images), ROWS_AT_ONCE):
             part[rows] = kernel[images[rows]][:, training] @ scaled
         for rows in pieces(len(training), ROWS_AT_ONCE):

@@ -1,6 +1,6 @@
-"""Registry of readout methods: fit function, features, cost and description in a methods section.
+"""Registry of readout methods: the function that fits each, its features, cost and description.
 
-Imports neither torch nor SciPy; fit functions are imported on first use.
+The module imports neither torch nor SciPy; functions that fit are imported on first use.
 """
 
 import pkgutil
@@ -22,19 +22,21 @@ if TYPE_CHECKING:
     from traitlens.readouts.fit_results import FittedReadouts
 
 FACTORISATION = 8e-11
-"""Seconds of the factorisation of a kernel, per cubed number of images."""
+"""Seconds that the factorisation of a kernel takes, divided by the number of images cubed."""
 
 
 @dataclass(frozen=True)
 class FitContext:
-    """Properties that options of a fit can depend on, besides the settings.
+    """Values other than settings on which the options of a fit can depend.
 
     Parameters
     ----------
     backbone : Backbone
-        The network of the features.
+        Network that computes the features.
     device : str
         Device of networks: "cpu", "cuda", "mps" or "auto".
+    folder : Path
+        Folder for intermediate results.
     """
 
     seed: int
@@ -45,14 +47,16 @@ class FitContext:
 
 @dataclass(frozen=True)
 class FitCost:
-    """Cost of a fit.
+    """Memory, disk space and time that a fit takes.
 
     Parameters
     ----------
     memory, disk : float
         Bytes.
+    seconds : float
+        Seconds.
     advice : str
-        Advice if the cost is too high.
+        What to do if the cost is too high.
     """
 
     memory: float
@@ -62,7 +66,7 @@ class FitCost:
 
 
 def _cost_of_features(_settings: ReadoutSettings, images: int, _folds: int, width: int) -> FitCost:
-    """Return the cost of features in memory with working copies."""
+    """Return the cost of a fit with all features and working copies of them in memory."""
     return FitCost(memory=16.0 * images * width)
 
 
@@ -77,26 +81,28 @@ class ReadoutMethod:
     readout : type of Readout
         Class of the readouts.
     function : str or callable
-        The function that fits, or "module:function". It takes features, targets, folds, `seed`, `progress`
-        and the options, and returns :class:`~traitlens.readouts.fit_results.FittedReadouts`.
+        Function that fits the readouts, or its name as "module:function". Its arguments are features,
+        targets, folds, `seed`, `progress` and the options; it returns
+        :class:`~traitlens.readouts.fit_results.FittedReadouts`.
     methods_text : callable
-        Takes the settings; returns sentences for the methods section, and keys of references.
+        Function of the settings that returns sentences for the methods section, and keys of references.
     spaces : callable
-        Takes the settings; returns the weight of each feature space.
+        Function of the settings that returns the weight of each feature space.
     options : callable
-        Takes the settings and a :class:`FitContext`; returns further arguments of the function.
+        Function of the settings and a :class:`FitContext` that returns further arguments of `function`.
     cost : callable
-        Take the settings, numbers of images and folds, and features per image; return a :class:`FitCost`.
+        Function of the settings, the numbers of images and folds, and the number of features per image, that
+        returns a :class:`FitCost`.
     reads_one_space : callable
-        Take the settings; return whether the readout is a ridge regression on one space of the prepared
-        image, without further steps.
+        Function of the settings that returns whether the readout is a ridge regression on one feature space
+        of the prepared image, without whitening, weights of images or mixing of traits.
     is_kernel_ridge : bool, default False
         Whether the readout is a ridge regression with a weighted sum of kernels, which tests between groups
-        can refit under each permutation.
+        can refit in each permutation.
     input_divisor : float, default 1
-        Divisor of the network's input.
+        Number by which the network's input is divided.
     centred : bool, default True
-        Whether maps explain the deviation from the mean rating, and not the rating itself.
+        Whether maps explain the deviation from the mean rating; otherwise they explain the rating itself.
 
     Examples
     --------
@@ -123,7 +129,7 @@ class ReadoutMethod:
 
     @property
     def fit(self) -> "Callable[..., FittedReadouts]":
-        """The function that fits the readouts."""
+        """Function that fits the readouts, imported if it is given by name."""
         if isinstance(self.function, str):
             found: Callable[..., FittedReadouts] = pkgutil.resolve_name(self.function)
             return found
@@ -131,7 +137,7 @@ class ReadoutMethod:
 
 
 def _ridge_spaces(settings: ReadoutSettings) -> dict[FeatureSpace, float]:
-    """Return every tap of every view, with the view's weight."""
+    """Return the feature spaces of ridge readouts, every tap of every view, with the weight of the view."""
     return {
         FeatureSpace(
             Tap(layer, settings.grid if view == WHOLE else FACE_VIEWS[view].grid(settings.grid)),
@@ -145,7 +151,7 @@ def _ridge_spaces(settings: ReadoutSettings) -> dict[FeatureSpace, float]:
 
 
 def _ridge_options(settings: ReadoutSettings, context: FitContext) -> dict[str, Any]:
-    """Return options of :func:`traitlens.readouts.ridge.fit_ridge`."""
+    """Convert settings to arguments of :func:`traitlens.readouts.ridge.fit_ridge`."""
     from traitlens.readouts.inner_cv import random_mixes
 
     weights = _ridge_spaces(settings)
@@ -161,7 +167,7 @@ def _ridge_options(settings: ReadoutSettings, context: FitContext) -> dict[str, 
 
 
 def _ridge_cost(settings: ReadoutSettings, images: int, folds: int, _width: int) -> FitCost:
-    """Return the cost of kernels (large ones are in files) and of their factorisation."""
+    """Return the memory and disk space of kernels, and the time of their factorisation."""
     from traitlens.readouts.kernels import IN_MEMORY, ROWS_AT_ONCE, columns_at_once
 
     fitted = (1 - 1 / folds) * images
@@ -169,25 +175,24 @@ def _ridge_cost(settings: ReadoutSettings, images: int, folds: int, _width: int)
     memory = sum(8.0 * number**2 for number in kernels if number <= IN_MEMORY)
     memory += 16.0 * (columns_at_once(images) + ROWS_AT_ONCE) * images
     disk = sum(8.0 * number**2 for number in kernels if number > IN_MEMORY)
-    # Each outer fold factorises its own kernel and those of five inner folds, each with four fifths of the
-    # fold's images.
+    # In each outer fold one kernel is factorised, and five of inner folds with four fifths of the images.
     seconds = FACTORISATION * folds * fitted**3 * (1 + settings.mixes * 5 * 0.8**3)
     return FitCost(memory, disk, seconds, 'set readout.method = "dense", or analyse fewer images')
 
 
 def _ridge_reads_one_space(settings: ReadoutSettings) -> bool:
-    """Return whether this is one tap of the prepared image, without further steps."""
+    """Return whether ridge readouts read one tap of the prepared image, without further steps."""
     one = max(len(settings.taps), 1) * len(settings.views) == 1 and WHOLE in settings.views
     return one and settings.whiten is None and not settings.across_traits and not settings.weigh_images
 
 
 def _finetune_spaces(settings: ReadoutSettings) -> dict[FeatureSpace, float]:
-    """Return the whole output of the last frozen layer."""
+    """Return the feature space of fine-tuned readouts, the whole output of the last frozen layer."""
     return {FeatureSpace(Tap(settings.tap)): 1.0}
 
 
 def _finetune_options(settings: ReadoutSettings, context: FitContext) -> dict[str, Any]:
-    """Return options of :func:`traitlens.readouts.finetune.fit_finetune`."""
+    """Convert settings to arguments of :func:`traitlens.readouts.finetune.fit_finetune`."""
     from traitlens.features.backbone import find_device
 
     layers = context.backbone.layers[len(context.backbone.up_to(settings.tap)) :]
@@ -227,11 +232,11 @@ _METHODS = (
 )
 
 METHODS: dict[str, ReadoutMethod] = {method.name: method for method in _METHODS}
-"""The readout methods by name."""
+"""Readout methods by name."""
 
 
 def register(method: ReadoutMethod) -> None:
-    """Add a readout method under its name.
+    """Register a readout method, so that studies can select it by name.
 
     Parameters
     ----------
@@ -241,13 +246,13 @@ def register(method: ReadoutMethod) -> None:
     Raises
     ------
     ValueError
-        If another method has that name, or another kind of readout the name of its kind.
+        If another method has the same name, or another class of readouts has the same kind.
     """
     if method.name in METHODS:
-        raise ValueError(f"there is a readout method {method.name!r} already")
+        raise ValueError(f"there is already a readout method {method.name!r}")
     kind = readout_kinds().get(method.readout.kind, method.readout)
     if kind is not method.readout:
-        raise ValueError(f"{kind.__name__} is the kind {method.readout.kind!r} already")
+        raise ValueError(f"{kind.__name__} already has the kind {method.readout.kind!r}")
     METHODS[method.name] = method
 
 
@@ -280,5 +285,5 @@ def find_readout(name: str) -> ReadoutMethod:
 
 
 def readout_kinds() -> dict[str, type[Readout]]:
-    """Return the classes of readouts by the names of their kinds."""
+    """Return the class of each kind of readout."""
     return {method.readout.kind: method.readout for method in METHODS.values()}

@@ -1,8 +1,8 @@
-r"""Ridge readouts: linear in the features, solved in dual form.
+r"""Ridge readouts: linear regressions of ratings on features, solved in dual form.
 
-With dual coefficients :math:`a` (see :mod:`traitlens.readouts.inner_cv`) the weights of a feature space are
-:math:`w = Z^T a`; with channels whitened by :math:`W`, they are :math:`W W^T Z^T a`. Stored weights always
-belong to the original features.
+With dual coefficients :math:`a` (see :mod:`traitlens.readouts.inner_cv`), the weights of a feature space are
+:math:`w = Z^T a`. If channels are whitened by :math:`W`, the weights of the original features are
+:math:`W W^T Z^T a`; these are stored.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +17,9 @@ from traitlens.columns import FOLD, GROUP, IDENTITY, IMAGE, TRAIT
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.problems import Problem, TraitlensError
 from traitlens.readouts import image_weights
-from traitlens.readouts.curds_and_whey import mixture
-from traitlens.readouts.fit_results import Dual, FittedReadouts, lay_out_targets, tabulate_predictions
-from traitlens.readouts.inner_cv import Choice, Factorised, Weights, choose, columns_by_counts
+from traitlens.readouts.curds_and_whey import fit_mixture
+from traitlens.readouts.fit_results import Dual, FittedReadouts, arrange_targets, tabulate_predictions
+from traitlens.readouts.inner_cv import Choice, Factorised, Weights, choose_penalties, columns_by_counts
 from traitlens.readouts.kernels import (
     Kernels,
     apply_centred,
@@ -54,47 +54,47 @@ def fit_ridge(
 ) -> FittedReadouts:
     """Fit one ridge readout per group, trait and fold.
 
-    The penalty of each minimises the error in five inner folds by identity. This error is partly that of the
-    target itself and partly the average over all targets with the same images: with few images, a single
-    target's error is too noisy.
+    The penalty minimises the error in five inner folds by identity. Because the error of a single target is
+    noisy with few images, it is averaged with the mean error over all targets that were rated on the same
+    images.
 
     Parameters
     ----------
     features : mapping of FeatureSpace to ndarray
-        (image, channel, row, column) each, transformed; images in the order of `folds`.
+        Transformed features of shape (image, channel, row, column), images in the order of `folds`.
     targets : DataFrame
-        group, trait, image, rating. Ratings may be missing.
+        group, trait, image, rating. A group need not have rated every image.
     folds : DataFrame
         image, identity, fold.
     penalties : sequence of float
         Candidate penalties, relative to the mean diagonal of the centred training kernel.
     weights : mapping of FeatureSpace to float, sequence of these, or None
-        Weight of each feature space in the sum of the kernels, 1 if missing; of several weightings, the
-        inner folds choose.
+        Weight of each feature space in the sum of the kernels, 1 if missing; or several weightings, from
+        which one is chosen in the inner folds.
     sharing : float, default 0.5
         Share of the average over all targets in the error that chooses the penalty, 0 to 1.
     seed : int, default 0
         Seed of the inner folds.
     whiten : float or None, default None
-        Shrinkage with which channels are whitened, learned from the images outside each fold; None leaves
-        them as they are.
+        Shrinkage with which channels are whitened, estimated from the images outside each fold. If None,
+        channels are not whitened.
     across_traits : bool, default False
-        Whether predictions use information from the group's other traits (see
-        :mod:`traitlens.readouts.curds_and_whey`). Such readouts have no duals.
+        Whether predictions of a group's traits are mixed (see :mod:`traitlens.readouts.curds_and_whey`). Such
+        readouts have no dual coefficients.
     weigh_images : bool, default False
         Whether images are weighted by the number and agreement of their raters (see
-        :mod:`traitlens.readouts.image_weights`); `targets` then has the columns n and sd.
+        :mod:`traitlens.readouts.image_weights`). `targets` must then have the columns n and sd.
     scratch : Path or None, default None
-        A folder for the kernels of many images; they are kept in memory if None.
+        Folder in which large kernels are stored; if None, kernels are in memory.
     progress : callable or None
         Called with the number of readouts that were fitted since the last call.
     kernels : mapping of FeatureSpace to ndarray or None, default None
-        Precomputed linear kernels of the features.
+        Linear kernels of the features; computed if None.
 
     Returns
     -------
     FittedReadouts
-        Readouts, out-of-fold predictions, duals and chosen penalties.
+        Readouts, out-of-fold predictions, dual coefficients and chosen penalties.
 
     Raises
     ------
@@ -114,11 +114,11 @@ def fit_ridge(
     2
     """
     _check_lengths(features, folds)
-    matrix = lay_out_targets(targets, folds[IMAGE])
+    matrix = arrange_targets(targets, folds[IMAGE])
     check_counts(matrix.names, matrix.ratings, folds)
     identities = folds[IDENTITY].to_numpy()
     counts = image_weights.weigh_images(targets, folds[IMAGE], matrix) if weigh_images else None
-    mixes = _listed(weights)
+    mixes = _list_weightings(weights)
     of_spaces = _Kernels(features, whiten, scratch, kernels)
     predicted = np.full(matrix.ratings.shape, np.nan)
     fitted: dict[tuple[int, int], tuple[LinearReadout, Dual, dict]] = {}
@@ -131,7 +131,7 @@ def fit_ridge(
             values = matrix.ratings[np.ix_(training, columns)]
             counted = None if counts is None else counts[np.ix_(training, columns)]
             with threadpool_limits(1):
-                choice = choose(
+                choice = choose_penalties(
                     of_fold,
                     training,
                     values,
@@ -143,14 +143,14 @@ def fit_ridge(
                     counted,
                     scratch,
                 )
-                solution = _solve(of_fold, training, values, choice, mixes, counted, scratch)
+                solution = _fit_fold(of_fold, training, values, choice, mixes, counted, scratch)
                 if across_traits:
                     groups = [matrix.names[column][0] for column in columns]
                     solution = solution.mixed(
-                        mixture(choice.predictions, values, identities[training], groups, sharing, seed)
+                        fit_mixture(choice.predictions, values, identities[training], groups, sharing, seed)
                     )
             predicted[np.ix_(inside, columns)] = solution.means + solution.deviations[inside]
-            parts = _parts(features, training, solution, of_spaces.whitenings)
+            parts = _linear_parts(features, training, solution, of_spaces.whitenings)
             for index, column in enumerate(columns):
                 group, trait = matrix.names[column]
                 penalty, mean = float(choice.penalties[index]), float(solution.means[index])
@@ -178,7 +178,7 @@ def fit_ridge(
     )
 
 
-def _listed(weights: Weights | Sequence[Weights] | None) -> list[Weights]:
+def _list_weightings(weights: Weights | Sequence[Weights] | None) -> list[Weights]:
     """Return the weightings of feature spaces as a list."""
     if weights is None:
         return [{}]
@@ -186,18 +186,18 @@ def _listed(weights: Weights | Sequence[Weights] | None) -> list[Weights]:
 
 
 class _Kernels:
-    """Kernels of the feature spaces: the same for every fold, unless channels are whitened.
+    """Kernels of the feature spaces, which are the same for every fold unless channels are whitened.
 
     Parameters
     ----------
     features : mapping of FeatureSpace to ndarray
-        (image, channel, row, column) each.
+        Features of shape (image, channel, row, column).
     whiten : float or None
         Shrinkage of the whitening.
     scratch : Path or None
-        A folder for the kernels of many images.
+        Folder in which large kernels are stored.
     plain : mapping of FeatureSpace to ndarray or None
-        Kernels without whitening; computed here if None.
+        Kernels without whitening; computed if None.
     """
 
     def __init__(
@@ -217,7 +217,7 @@ class _Kernels:
                 self.plain = {space: linear_kernel(values, scratch) for space, values in features.items()}
 
     def of_fold(self, training: np.ndarray) -> dict[FeatureSpace, np.ndarray]:
-        """Return the kernels for these training images, to which the whitening is fitted."""
+        """Return the kernels of a fold; the whitening is estimated from its training images."""
         if self.whiten is None:
             return self.plain
         kernels = {}
@@ -230,22 +230,22 @@ class _Kernels:
 
 @dataclass(frozen=True, eq=False)
 class _Solution:
-    """Readouts of one fold that share their training images.
+    """Readouts of a fold for targets with the same training images, in dual form.
 
     Parameters
     ----------
-    coefficients : ndarray
-        (training image, target), dual coefficients before mixing.
+    coefficients : ndarray of shape (training image, target)
+        Dual coefficients before mixing.
     factors : list of dict of FeatureSpace to float
-        By target: factor of each space's kernel.
-    means : ndarray
-        (target,), mean ratings.
-    deviations : ndarray
-        (image, target), predictions of all images minus the means.
-    mixture : ndarray
-        (target, target), weights with which targets are mixed.
-    counts : ndarray or None
-        (training image, target), weights of images.
+        Factors of the kernels of all feature spaces, for each target.
+    means : ndarray of shape (target,)
+        Mean ratings.
+    deviations : ndarray of shape (image, target)
+        Predictions of all images minus the means.
+    mixture : ndarray of shape (target, target)
+        Weights by which the predictions of targets are mixed.
+    counts : ndarray of shape (training image, target) or None
+        Weights of images.
     """
 
     coefficients: np.ndarray
@@ -256,16 +256,16 @@ class _Solution:
     counts: np.ndarray | None = None
 
     def mixed(self, mixture: np.ndarray) -> "_Solution":
-        """Return the solution with mixed targets."""
+        """Return the readouts after mixing the predictions of targets."""
         return replace(self, deviations=self.deviations @ mixture.T, mixture=mixture)
 
     def of_space(self, space: FeatureSpace) -> np.ndarray:
-        """Return the coefficients (training image, target) of the space's own features."""
+        """Return the dual coefficients of one feature space, of shape (training image, target)."""
         factors = np.array([factors[space] for factors in self.factors])
         return np.asarray((self.coefficients * factors) @ self.mixture.T)
 
 
-def _solve(
+def _fit_fold(
     kernels: Kernels,
     training: np.ndarray,
     values: np.ndarray,
@@ -274,7 +274,7 @@ def _solve(
     counts: np.ndarray | None,
     scratch: Path | None,
 ) -> _Solution:
-    """Fit the readouts of one set of training images with the chosen penalties and weights."""
+    """Fit readouts to one set of training images with the chosen penalties and weights."""
     means = np.average(values, axis=0, weights=counts)
     coefficients = np.empty_like(values)
     factors: list[dict[FeatureSpace, float]] = [{} for _ in means]
@@ -296,17 +296,17 @@ def _solve(
 
 
 def columns_by_images(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Group targets that were rated on the same images, which share one factorisation.
+    """Group targets that were rated on the same images and can therefore share one factorisation.
 
     Parameters
     ----------
-    values : ndarray
-        (image, target), missing where not rated.
+    values : ndarray of shape (image, target)
+        Ratings; NaN where an image was not rated.
 
     Returns
     -------
     list of (ndarray, ndarray)
-        Columns (int), and their images (image,) bool.
+        Indices of the targets in each group, and whether each image was rated.
     """
     groups: dict[bytes, list[int]] = {}
     rated = np.isfinite(values)
@@ -315,13 +315,13 @@ def columns_by_images(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]
     return [(np.array(columns), rated[:, columns[0]]) for columns in groups.values()]
 
 
-def _parts(
+def _linear_parts(
     features: Mapping[FeatureSpace, np.ndarray],
     training: np.ndarray,
     solution: _Solution,
     whitenings: Mapping[FeatureSpace, np.ndarray],
 ) -> list[tuple[LinearPart, ...]]:
-    """Convert dual coefficients to weights of features: one tuple of parts per target."""
+    """Convert dual coefficients to weights of features; return a tuple of parts for each target."""
     parts: list[list[LinearPart]] = [[] for _ in solution.means]
     alike = columns_by_counts(solution.counts, len(parts))
     for space, values in features.items():
@@ -332,7 +332,7 @@ def _parts(
             seen = flat[:, features_of][training].astype(np.float64)
             for row, (_, counted) in enumerate(alike):
                 references[row, features_of] = np.average(seen, axis=0, weights=counted)
-            # The coefficients sum to zero, so centring the features only changes rounding.
+            # Since coefficients sum to zero, centring features changes only the rounding error.
             seen -= seen.mean(axis=0)
             weights[:, features_of] = coefficients @ seen
         weights = weights.reshape(-1, *values.shape[1:])
@@ -348,7 +348,7 @@ def _parts(
 
 
 def _check_lengths(features: Mapping[FeatureSpace, np.ndarray], folds: pd.DataFrame) -> None:
-    """Raise an error if features and folds have different images."""
+    """Raise an error if features and folds have different numbers of images."""
     problems = [
         Problem(f"{space.tap}: features of {len(values)} images, but {len(folds)} images have folds")
         for space, values in features.items()
@@ -361,20 +361,22 @@ def _check_lengths(features: Mapping[FeatureSpace, np.ndarray], folds: pd.DataFr
 
 
 def check_counts(names: Sequence[tuple[str, str]], values: np.ndarray, folds: pd.DataFrame) -> None:
-    """Raise an error for targets with too few rated identities.
+    """Raise an error if a target has too few rated identities or constant ratings.
 
     Parameters
     ----------
     names : sequence of (str, str)
         Group and trait of each column.
-    values : ndarray
-        (image, target), missing where not rated.
+    values : ndarray of shape (image, target)
+        Ratings; NaN where an image was not rated.
+    folds : DataFrame
+        image, identity, fold.
 
     Raises
     ------
     TraitlensError
-        If the images outside some fold show fewer than three identities (two to fit in each inner fold, and
-        one to test), or all have the same rating.
+        If the rated images outside a fold show fewer than three identities (an inner fold needs two for
+        fitting and one for testing), or all have the same rating.
     """
     problems = []
     for column, (group, trait) in enumerate(names):

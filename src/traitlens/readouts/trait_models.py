@@ -1,13 +1,13 @@
-"""Saved models: a folder with safetensors, a JSON manifest and a model card; no code, no pickle.
+"""Saved models: folders with the readouts of a study and everything needed to apply them to new images.
 
 ::
 
     model/
       manifest.json         backbone, preprocessing, views, readouts, performance, digests
-      readouts.safetensors  the arrays of every readout README.md             the model card, in the form of
-      the Hugging Face hub
+      readouts.safetensors  arrays of all readouts
+      README.md             model card in the format of the Hugging Face hub
 
-Loading checks sizes, names, shapes, types and digests before any number is used.
+Loading runs no code, and checks sizes, names, shapes, types and digests before any number is used.
 """
 
 import json
@@ -53,9 +53,9 @@ class TraitModels:
     Parameters
     ----------
     readouts : tuple of Readout
-        Of any groups, traits and folds.
+        Readouts of any groups, traits and folds.
     backbone_name, backbone_digest : str
-        The network that they read; its weights are not part of the model.
+        Network that the readouts read. Its weights are not part of the model.
     preprocessing : Preprocessing
         Preprocessing of the network's input.
     views : mapping of str to View
@@ -63,7 +63,7 @@ class TraitModels:
     prepared : mapping
         Settings of image preparation (crop, size).
     performance : DataFrame
-        As :func:`traitlens.readouts.performance.performance` returns it; may be empty.
+        Table from :func:`traitlens.readouts.performance.performance`; may be empty.
     backbone_source : str
         Source of the network's weights.
     faces : RegionalFaces or None
@@ -95,14 +95,14 @@ class TraitModels:
         performance: pd.DataFrame | None = None,
         faces: RegionalFaces | None = None,
     ) -> "TraitModels":
-        """Return a model of readouts and their backbone.
+        """Combine readouts and the description of their backbone to a model.
 
         Parameters
         ----------
         readouts : iterable of Readout
-            For example :class:`traitlens.readouts.fit_results.FittedReadouts`.
+            Readouts, such as :class:`traitlens.readouts.fit_results.FittedReadouts`.
         backbone : Backbone
-            The network.
+            Network that the readouts read.
         views : mapping of str to View or None
             Views of the feature spaces.
         prepared : mapping or None
@@ -125,17 +125,17 @@ class TraitModels:
 
     @property
     def spaces(self) -> tuple[FeatureSpace, ...]:
-        """The feature spaces that the readouts read, each once."""
+        """Feature spaces that the readouts read, each once."""
         return tuple(dict.fromkeys(space for readout in self.readouts for space in readout.spaces))
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The groups, in order of first appearance."""
+        """Groups of raters, in order of first appearance."""
         return tuple(dict.fromkeys(readout.group for readout in self.readouts))
 
     @property
     def traits(self) -> tuple[str, ...]:
-        """The traits, in order of first appearance."""
+        """Traits, in order of first appearance."""
         return tuple(dict.fromkeys(readout.trait for readout in self.readouts))
 
     def __str__(self) -> str:
@@ -144,7 +144,7 @@ class TraitModels:
 
     @property
     def reads_regions(self) -> bool:
-        """Whether a readout reads regions of the face, so landmarks of new images are needed."""
+        """Whether a readout reads regions of the face and therefore needs landmarks of new images."""
         return any(space.region for space in self.spaces)
 
     def features(
@@ -154,23 +154,24 @@ class TraitModels:
         progress: Callable[[int], None] | None = None,
         points: Iterable[np.ndarray] | None = None,
     ) -> dict[FeatureSpace, np.ndarray]:
-        """Compute the features of the readouts.
+        """Compute the features of images that the readouts read.
 
         Parameters
         ----------
         backbone : Backbone
-            The network; its weights and preprocessing must be those that the readouts were fitted on.
+            Network with the weights and preprocessing with which the readouts were fitted.
         images : iterable of ndarray
             Prepared images, uint8 RGB (row, column, 3).
         progress : callable or None
             Called with 1 after each image.
         points : iterable of ndarray or None
-            (478, 2), landmarks of each image in pixels of the prepared image; needed if regions are read.
+            Landmarks of each image in pixels of the prepared image, of shape (478, 2); needed if readouts
+            read regions.
 
         Returns
         -------
         dict of FeatureSpace to ndarray
-            (image, channel, row, column), transformed.
+            Transformed features of shape (image, channel, row, column).
 
         Raises
         ------
@@ -182,13 +183,13 @@ class TraitModels:
                 Problem(
                     f"the readouts were fitted on {self.backbone_name} ({self.backbone_digest[:12]}), not on "
                     f"{backbone.name} ({backbone.digest[:12]}) as loaded here",
-                    "load the model's backbone",
+                    "load the backbone of the model",
                 )
             )
         for space in self.spaces:
             if space.tap.layer not in backbone.shapes:
                 what = f"the readouts read the layer {space.tap.layer}, which {backbone.name} does not have"
-                raise ModelError(Problem(what, "fit them again"))
+                raise ModelError(Problem(what, "fit the readouts again"))
         blocks = []
         for features in self._features(backbone, images, points):
             blocks.append(features)
@@ -199,7 +200,7 @@ class TraitModels:
     def _features(
         self, backbone: Backbone, images: Iterable[np.ndarray], points: Iterable[np.ndarray] | None
     ) -> Iterator[dict[FeatureSpace, np.ndarray]]:
-        """Compute the features (channel, row, column) of one image after the other."""
+        """Yield the features of each image, arrays of shape (channel, row, column)."""
         if not self.reads_regions:
             for image in images:
                 found = extract(backbone, self.spaces, np.asarray(image)[None], self.views)
@@ -207,7 +208,7 @@ class TraitModels:
             return
         if self.faces is None or points is None:
             what = "the readouts read regions of the face, but there are no landmarks"
-            raise ModelError(Problem(what, "give the landmarks of the images"))
+            raise ModelError(Problem(what, "pass the landmarks of the images"))
         extractor = RegionalExtractor(backbone, self.spaces, self.faces, self.views)
         for image, mesh in zip(images, points, strict=True):
             yield extractor.extract(np.asarray(image), self.faces.masks(mesh))
@@ -225,15 +226,16 @@ class TraitModels:
         Parameters
         ----------
         backbone : Backbone
-            The network that the readouts read.
+            Network that the readouts read.
         images : iterable of ndarray
             Prepared images, uint8 RGB (row, column, 3).
         names : sequence of str or None
-            Names of the images; their numbers if None.
+            Names of the images; if None, their numbers.
         progress : callable or None
             Called with 1 after each image.
         points : iterable of ndarray or None
-            (478, 2), landmarks of each image in pixels of the prepared image; needed if regions are read.
+            Landmarks of each image in pixels of the prepared image, of shape (478, 2); needed if readouts
+            read regions.
 
         Returns
         -------
@@ -243,13 +245,13 @@ class TraitModels:
         Raises
         ------
         ModelError
-            If the backbone is another one, landmarks are missing, or a readout does not match the backbone or
-            predicts NaN.
+            If the backbone is another one, landmarks are missing, a readout does not match the backbone, or a
+            prediction is NaN.
         """
-        labels, images = _names(images, names)
+        labels, images = _name_images(images, names)
         features = self.features(backbone, images, progress, points)
         return self._mean_over_folds(
-            {IMAGE: labels, GROUP: one.group, TRAIT: one.trait, PREDICTED: _predict(one, features)}
+            {IMAGE: labels, GROUP: one.group, TRAIT: one.trait, PREDICTED: _predict_checked(one, features)}
             for one in self.readouts
         )
 
@@ -261,26 +263,26 @@ class TraitModels:
         names: Sequence[str] | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> pd.DataFrame:
-        """Compute what each region of new faces adds to the predictions.
+        """Compute the cues of new faces: the contribution of each region to the predictions.
 
         Parameters
         ----------
         backbone : Backbone
-            The network that the readouts read.
+            Network that the readouts read.
         images : iterable of ndarray
             Prepared images, uint8 RGB (row, column, 3).
         points : iterable of ndarray
-            (478, 2), landmarks of each image in pixels of the prepared image.
+            Landmarks of each image in pixels of the prepared image, of shape (478, 2).
         names : sequence of str or None
-            Names of the images; their numbers if None.
+            Names of the images; if None, their numbers.
         progress : callable or None
             Called with 1 after each image.
 
         Returns
         -------
         DataFrame
-            image, group, trait, region, cue (rating points; mean over folds). With the mean rating of the
-            readouts, the cues of a face sum to its prediction.
+            image, group, trait, region, cue (rating points; mean over folds). The prediction of a face is the
+            sum of its cues plus the mean rating of the readouts.
 
         Raises
         ------
@@ -289,8 +291,9 @@ class TraitModels:
         """
         linear = [readout for readout in self.readouts if readout.is_linear]
         if not self.reads_regions:
-            raise ModelError(Problem("the readouts read the whole face", "fit the method 'regional'"))
-        labels, images = _names(images, names)
+            advice = "use a model of regional readouts, see traitlens.readouts.fit_regional"
+            raise ModelError(Problem("the readouts read the whole face, not regions", advice))
+        labels, images = _name_images(images, names)
         features = self.features(backbone, images, progress, points)
         tables = []
         for readout in linear:
@@ -302,7 +305,7 @@ class TraitModels:
         return self._mean_over_folds(tables)
 
     def _mean_over_folds(self, tables: Iterable[dict[str, Any]]) -> pd.DataFrame:
-        """Average the last column of tables over folds."""
+        """Stack tables, and average their last column over folds."""
         table = pd.concat(pd.DataFrame(one) for one in tables)
         *keys, value = table.columns
         order = [GROUP, TRAIT, IMAGE, *keys[3:]]
@@ -310,27 +313,27 @@ class TraitModels:
         return means[[*keys, value]]
 
     def save(self, folder: Path) -> None:
-        """Write the model as a folder, atomically.
+        """Save the model to a folder, atomically.
 
         Parameters
         ----------
         folder : Path
-            The folder; an existing model is replaced.
+            Folder to write; an existing model is replaced.
 
         Raises
         ------
         TraitlensError
-            If the folder holds anything but a model.
+            If the folder contains files that are not part of a model.
         """
         from safetensors.numpy import save_file
 
         from traitlens import __version__
 
-        spaces, tails = self.spaces, _tails(self.readouts)
+        spaces, tails = self.spaces, _distinct_tails(self.readouts)
         refuse_other_files(Path(folder), (TENSORS, MANIFEST, CARD))
         with atomic_write(Path(folder)) as temporary:
             temporary.mkdir()
-            tensors = _tensors(self.readouts)
+            tensors = _named_arrays(self.readouts)
             if self.faces is not None:
                 tensors[AVERAGE_FACE] = self.faces.average.astype(np.float32)
             save_file(tensors, temporary / TENSORS, metadata={"format": "np"})
@@ -372,7 +375,7 @@ class TraitModels:
                     for readout in self.readouts
                 ],
                 "tails": [{"layers": tail.layers} for tail in tails],
-                "performance": _rows(self.performance),
+                "performance": _json_rows(self.performance),
                 "tensors": digest_file(temporary / TENSORS),
             }
             text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
@@ -381,22 +384,22 @@ class TraitModels:
 
     @classmethod
     def load(cls, folder: Path) -> "TraitModels":
-        """Load a model; everything is checked and no code is run.
+        """Load a model from a folder. All files are checked, and no code is run.
 
         Parameters
         ----------
         folder : Path
-            A folder of :meth:`save`, or of :func:`~traitlens.readouts.hub.fetch`.
+            Folder written by :meth:`save` or downloaded by :func:`~traitlens.readouts.hub.fetch`.
 
         Returns
         -------
         TraitModels
-            The model, with predictions identical to those before saving.
+            The model. Its predictions are identical to those before saving.
 
         Raises
         ------
         ModelError
-            If anything is missing, too large, of the wrong shape or type, or altered.
+            If a file is missing, too large or altered, or an array has a wrong shape or type.
         """
         folder = Path(folder)
         manifest = read_manifest(folder)
@@ -415,12 +418,12 @@ class TraitModels:
         )
 
 
-def _predict(readout: Readout, features: Mapping[FeatureSpace, np.ndarray]) -> np.ndarray:
-    """Predict by one readout, whose arrays are not trusted."""
+def _predict_checked(readout: Readout, features: Mapping[FeatureSpace, np.ndarray]) -> np.ndarray:
+    """Predict ratings by a readout; raise an error if its arrays do not fit or its predictions are absurd."""
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             predicted = readout.predict(features)
-    except (ValueError, RuntimeError, IndexError) as error:  # errors of shapes that do not match
+    except (ValueError, RuntimeError, IndexError) as error:  # The shapes of arrays do not match.
         what = f"the readout of trait {readout.trait!r} does not match the features of the network"
         raise ModelError(Problem(what, "download the model again from a source that you trust")) from error
     if not (np.abs(predicted) <= LARGEST_RATING).all():
@@ -429,23 +432,23 @@ def _predict(readout: Readout, features: Mapping[FeatureSpace, np.ndarray]) -> n
     return predicted
 
 
-def _names(
+def _name_images(
     images: Iterable[np.ndarray], names: Sequence[str] | None
 ) -> tuple[list[str], Iterable[np.ndarray]]:
-    """Return names of images, and the images."""
+    """Return the names of images (by default their numbers) and the images."""
     if names is not None:
         return list(names), images
     images = list(images)
     return [str(place) for place in range(len(images))], images
 
 
-def _tails(readouts: Iterable[Readout]) -> list[Tail]:
-    """Return all fine-tuned layers."""
+def _distinct_tails(readouts: Iterable[Readout]) -> list[Tail]:
+    """Return the fine-tuned layers of all readouts, each once."""
     return list(dict.fromkeys(readout.tail for readout in readouts if readout.tail is not None))
 
 
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Convert a table for JSON; missing numbers become null."""
+def _json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Convert a table to a list of rows for JSON, in which missing numbers are None."""
     return [
         {
             str(name): None if isinstance(value, float) and not math.isfinite(value) else value
@@ -455,13 +458,13 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _tensors(readouts: Sequence[Readout]) -> dict[str, np.ndarray]:
-    """Return the arrays of all readouts by name."""
+def _named_arrays(readouts: Sequence[Readout]) -> dict[str, np.ndarray]:
+    """Return the arrays of all readouts and fine-tuned layers by their names in the file."""
     tensors = {}
     for number, readout in enumerate(readouts):
         for name, values in readout.tensors().items():
             tensors[f"{number:05d}.{name}"] = np.ascontiguousarray(values, np.float32)
-    for number, tail in enumerate(_tails(readouts)):
+    for number, tail in enumerate(_distinct_tails(readouts)):
         for name, values in tail.tensors.items():
             tensors[f"tail{number}.{name}"] = np.ascontiguousarray(values, np.float32)
     return tensors
