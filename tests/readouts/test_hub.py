@@ -256,7 +256,7 @@ def test_a_file_that_was_tampered_with_is_refused(server, folder):
     tensors = (folder / "readouts.safetensors").read_bytes()
     share(folder, "owner/name")
     server.repositories["owner/name"].commit({"readouts.safetensors": tensors[:-1] + b"\x00"})
-    with refused("its digest differs from the manifest", "download both again"):
+    with refused("its digest differs from the manifest", "download the model again"):
         TraitModels.load(fetch("owner/name"))
     (folder / "readouts.safetensors").write_bytes(tensors[:-1] + b"\x00")
     server.asked.clear()
