@@ -34,11 +34,12 @@ def test_questions_are_corrected_for_their_number():
     given = tables()
     given["means"].loc[0, "p_corrected"] = 0.03
     found = answer_questions(given, 2)
-    assert_allclose(found["p_all_questions"], [0.06, 0.0012, 1.0])  # the pixels had no area: p is 1
+    assert_allclose(found["p_all_questions"], [0.09, 0.0012, 1.0])  # the pixels had no area: p is 1
+    assert found["n_found"].tolist() == [0, 1, 0]
 
 
 def test_pairs_of_groups_are_corrected_for_too():
     means = tables()["means"].assign(p_corrected=0.02)
     both = pd.concat([means, means.assign(group_1="boys", p_corrected=0.04)])
-    assert_allclose(answer_questions({"means": both}, 2)["p_all_questions"], [0.04, 0.04])
+    assert_allclose(answer_questions({"means": both}, 2)["p_all_questions"], [0.08, 0.04])
     assert len(answer_questions({"means": means.head(0)}, 2)) == 0

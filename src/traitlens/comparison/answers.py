@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from traitlens.columns import TRAIT
-from traitlens.comparison.permutation import holm
 
 ALPHA = 0.05
 
@@ -53,14 +52,16 @@ def answer_questions(tables: Mapping[str, pd.DataFrame], traits: int) -> pd.Data
     -------
     DataFrame
         group_1, group_2, question (name of the table), kind ("confirmatory" or "exploratory"), n_tests,
-        n_significant (after correction for n_tests), p_corrected (the smallest of the table), p_all_questions
-        (the smallest p, also corrected for the number of confirmatory rows; missing for exploratory rows).
+        n_significant (after correction for n_tests), p_corrected (the smallest of the table), and for
+        confirmatory rows n_questions (how many of these were tested), n_found (tests that are significant
+        after correction for n_questions, too) and p_all_questions (the smallest p after both corrections).
 
     Notes
     -----
     With five tests at a level of 5 %, about one in five reports of groups that do not differ would contain a
-    false positive. The smallest corrected p of each question is therefore corrected for the number of
-    questions and of pairs of groups (Holm 1979).
+    false positive. Corrected p values are therefore multiplied by the number of questions and of pairs of
+    groups (Bonferroni), so that a single false difference is found in at most 5 % of studies, whichever other
+    differences there are.
 
     Examples
     --------
@@ -74,29 +75,34 @@ def answer_questions(tables: Mapping[str, pd.DataFrame], traits: int) -> pd.Data
         for name in (*QUESTIONS, *EXPLORATORY)
         if name in tables
     }
-    columns = ["group_1", "group_2", "question", "kind", "n_tests", "n_significant", "p_corrected"]
+    columns = ["group_1", "group_2", "question", "kind", "n_tests", "n_significant", "p_corrected",
+               "n_questions", "n_found", "p_all_questions"]  # fmt: skip
     if not tables:
-        return pd.DataFrame(columns=[*columns, "p_all_questions"])
+        return pd.DataFrame(columns=columns)
     pairs = pd.concat([table[["group_1", "group_2"]] for table in tables.values()]).drop_duplicates()
-    rows = []
+    tested = []
     for first, second in pairs.sort_values(["group_1", "group_2"]).itertuples(index=False):
         for name, table in tables.items():
             own = table[(table["group_1"] == first) & (table["group_2"] == second)]
-            if own.empty and not ((first or second) and name in QUESTIONS):
-                continue
-            p = own[corrected_p(name)]
-            significant = own[p <= ALPHA]
-            by_trait = name == "pixels"
-            rows.append(
-                {"group_1": first, "group_2": second, "question": name}
-                | {"kind": "confirmatory" if name in QUESTIONS else "exploratory"}
-                | {"n_tests": traits if by_trait else int(p.notna().sum())}
-                | {"n_significant": significant[TRAIT].nunique() if by_trait else len(significant)}
-                | {"p_corrected": p.min()}
-            )
-    answers = pd.DataFrame(rows, columns=columns)
-    confirmatory = (answers["kind"] == "confirmatory").to_numpy()
-    p = np.nan_to_num(answers["p_corrected"].to_numpy(float), nan=1.0)
-    answers["p_all_questions"] = np.nan
-    answers.loc[confirmatory, "p_all_questions"] = holm(p[confirmatory])
-    return answers
+            if len(own) or ((first or second) and name in QUESTIONS):
+                number = traits if name == "pixels" else int(own[corrected_p(name)].notna().sum())
+                tested.append((first, second, name, own, number))
+    questions = sum(name in QUESTIONS and number > 0 for _, _, name, _, number in tested)
+    rows = []
+    for first, second, name, own, number in tested:
+        row = {"group_1": first, "group_2": second, "question": name, "kind": "exploratory"}
+        row |= {"n_tests": number, "n_significant": _count_significant(own, name)}
+        row |= {"p_corrected": own[corrected_p(name)].min()}
+        if name in QUESTIONS:
+            p = 1.0 if np.isnan(row["p_corrected"]) else row["p_corrected"]
+            row |= {"kind": "confirmatory", "n_questions": questions}
+            row |= {"n_found": _count_significant(own, name, questions)}
+            row |= {"p_all_questions": min(p * max(questions, 1), 1.0)}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _count_significant(tests: pd.DataFrame, name: str, questions: int = 1) -> int:
+    """Count the significant tests of a table, or for pixels the traits with a significant area."""
+    significant = tests[tests[corrected_p(name)] * questions <= ALPHA]
+    return int(significant[TRAIT].nunique()) if name == "pixels" else len(significant)

@@ -304,6 +304,7 @@ FLOW: tuple[Stage, ...] = (
         ("ratings", WITHIN, *PERMUTATIONS),
         (a.TASTE_TESTS,),
         unless(no_raters, one_group, no_permutations, not_comparable),
+        version=2,
     ),
     Stage(
         "transfer_groups",
@@ -426,6 +427,7 @@ FLOW: tuple[Stage, ...] = (
         ("traits", *ANSWERED),
         (a.ANSWERS,),
         unless(no_raters, one_group, no_permutations),
+        version=2,
     ),
     Stage(
         "check_conservation",

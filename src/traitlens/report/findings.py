@@ -155,7 +155,7 @@ def _differences(results: Results) -> list[Finding]:
         for name, question in QUESTIONS.items():
             if name in rows:
                 table = _tests_of_pair(results, name, first, second)
-                findings.append(_answer(name, question, rows[name], table, pair))
+                findings += _answer(name, question, rows[name], table, pair)
             else:
                 findings.append(
                     Finding(name, question, "not tested", verdict=_not_tested(name, results), pair=pair)
@@ -189,25 +189,31 @@ def _tests_of_pair(results: Results, name: str, first: str, second: str) -> pd.D
     return results.in_order(table[(table["group_1"] == first) & (table["group_2"] == second)])
 
 
-def _answer(name: str, question: str, row: dict[Any, Any], table: pd.DataFrame, pair: str) -> Finding:
-    """Return the finding of one question on two groups."""
-    comparison = COMPARISONS[name]
-    called = table[table[corrected_p(name)] <= ALPHA]
+def _answer(name: str, question: str, row: dict[Any, Any], table: pd.DataFrame, pair: str) -> list[Finding]:
+    """Return the findings of one question on two groups: what was found, and what is uncertain."""
+    p, tests = table[corrected_p(name)], COMPARISONS[name].tests
     unit = POINTS_PER_SD if name == "use" else ""
-    if called.empty:
+    if not (p <= ALPHA).any():
         text = _say_not_found(name, row, table)
         detail = _say_equivalence(table)
-        return Finding(name, question, "not found", (text,), detail=detail, unit=unit, pair=pair)
-    texts = _say_found(name, called) or [
-        f"The groups differ in {comparison.what} for {several(list(map(str, called[TRAIT])))}."
-    ]
-    tests = f"in {row['n_significant']} of {row['n_tests']} {comparison.tests}."
-    if row["p_all_questions"] <= ALPHA:
-        return Finding(name, question, "found", tuple(texts), f"Yes, {tests}", unit=unit, pair=pair)
-    p = p_value(row["p_all_questions"])
-    verdict = f"Significant alone, but not after correction for the number of questions ({p}), {tests}"
-    caveat = f" Not significant after correction for the number of questions ({p})."
-    return Finding(name, question, "alone", tuple(texts), verdict, caveat=caveat, unit=unit, pair=pair)
+        return [Finding(name, question, "not found", (text,), detail=detail, unit=unit, pair=pair)]
+    is_found = p * row["n_questions"] <= ALPHA
+    findings = []
+    if is_found.any():
+        texts = _say_found(name, table[is_found])
+        verdict = f"Yes, in {count(row['n_found'])} of {row['n_tests']} {tests}."
+        findings.append(Finding(name, question, "found", tuple(texts), verdict, unit=unit, pair=pair))
+    called = table[(p <= ALPHA) & ~is_found]
+    if len(called):
+        texts = _say_found(name, called)
+        number = called[TRAIT].nunique() if name == "pixels" else len(called)
+        caveat = f"Not significant after correction for the {count(row['n_questions'])} questions."
+        verdict = f"Uncertain in {number} of {row['n_tests']} {tests}. {caveat}"
+        unit = "" if findings else unit
+        findings.append(
+            Finding(name, question, "alone", tuple(texts), verdict, caveat=f" {caveat}", unit=unit, pair=pair)
+        )
+    return findings
 
 
 def _say_found(name: str, called: pd.DataFrame) -> list[str]:
@@ -223,7 +229,9 @@ def _say_found(name: str, called: pd.DataFrame) -> list[str]:
         smallest = called.groupby(TRAIT, sort=False)[corrected_p(name)].min()
         cells = [f"{trait} ({p_value(p)})" for trait, p in smallest.items()]
         return [f"Relevance maps of the models differ for {several(cells)}; this test does not say where."]
-    return _who_has_more(called, comparison)
+    return _who_has_more(called, comparison) or [
+        f"The groups differ in {comparison.what} for {several(list(map(str, called[TRAIT])))}."
+    ]
 
 
 def _who_has_more(called: pd.DataFrame, comparison: _Comparison, begin: str = "") -> list[str]:

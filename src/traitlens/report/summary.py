@@ -64,7 +64,7 @@ def count_results(results: Results) -> list[Tile]:
     answers = results.comparisons.get("answers")
     if answers is not None and "kind" in answers:
         own = answers[answers["kind"] == "confirmatory"]
-        number = own.loc[own["p_all_questions"] <= ALPHA, "n_significant"].sum()
+        number = own["n_found"].sum()
         detail = f"significant of {count(own['n_tests'].sum())} main tests"
         tiles.append(Tile(count(number), "differences between groups", detail))
     return tiles
@@ -108,9 +108,9 @@ def _answer_pair(first: str, second: str, rows: pd.DataFrame) -> str:
         comparison = COMPARISONS[row["question"]]
         if not row["n_significant"]:
             not_found.append(f"in {comparison.what}")
-        elif row["p_all_questions"] <= ALPHA:
+        elif row["n_found"]:
             found.append(
-                f"in {comparison.what} ({row['n_significant']} of {row['n_tests']} {comparison.tests})"
+                f"in {comparison.what} ({row['n_found']:.0f} of {row['n_tests']} {comparison.tests})"
             )
         else:
             uncertain.append(f"in {comparison.what}")
@@ -134,6 +134,12 @@ def describe_main_tests(results: Results) -> str:
     return f"planned on {when}, with deviations that are listed under “What was planned”"
 
 
+def _say_limit(results: Results) -> str:
+    """Write the number of questions that were tested, and the limit of p for each test."""
+    questions = results.comparisons["answers"]["n_questions"].max()
+    return f"{count(questions)} here: p ≤ {bounded(ALPHA / questions, 3)}"
+
+
 def explain_findings(results: Results) -> list[str]:
     """Describe how to read the findings.
 
@@ -142,14 +148,15 @@ def explain_findings(results: Results) -> list[str]:
     list of str
         Notes; empty where groups were not compared.
     """
-    if "answers" not in results.comparisons:
+    if "answers" not in results.comparisons or results.comparisons["answers"]["n_questions"].isna().all():
         return []
     return [
         "Main tests: one for each trait (for the use of regions: for each pair of region and trait). A "
-        "difference is called found if p is at most .05 after correction for all tests of its question and "
-        "for the number of questions; it is called uncertain if only the first holds. Further tests are "
-        "corrected within their own table only; they are always exploratory.",
-        "p and intervals: p values in this summary are corrected, 95% intervals are not. An interval of one "
+        "difference is called found if its p, corrected for all tests of its question, is at most .05 "
+        f"divided by the number of questions ({_say_limit(results)}), and uncertain if it is at most .05. "
+        "Further tests are corrected within their own table only; they are always exploratory.",
+        "p and intervals: p values in this summary are those within a question, 95% intervals are not "
+        "corrected. An interval of one "
         "test can therefore exclude zero although the difference is not significant: p decides. Raters "
         "are a random factor of all tests.",
     ]

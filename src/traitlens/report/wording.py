@@ -37,10 +37,6 @@ REFERENCES = {
         "Hammond, K. R., Hursch, C. J., & Todd, F. J. (1964). Analyzing the components of clinical "
         "inference. Psychological Review, 71(6), 438–456. https://doi.org/10.1037/h0040736"
     ),
-    "holm": (
-        "Holm, S. (1979). A simple sequentially rejective multiple test procedure. Scandinavian Journal of "
-        "Statistics, 6(2), 65–70."
-    ),
     "owen": (
         "Owen, A. B. (2007). The pigeonhole bootstrap. The Annals of Applied Statistics, 1(2), 386–411. "
         "https://doi.org/10.1214/07-AOAS122"
@@ -334,9 +330,13 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
         "over traits controlled the family-wise error; corrected p values below .05 were called significant. "
     )
     cited = ["phipson"]
-    if "answers" in results.comparisons:
-        text += "The smallest p of each question was corrected for the number of questions (Holm, 1979). "
-        cited.append("holm")
+    answers = results.comparisons.get("answers")
+    if answers is not None and answers["n_questions"].notna().any():
+        number = count(answers["n_questions"].max())
+        text += (
+            f"The main tests asked {number} questions; a difference was called found if its corrected p "
+            f"value was at most .05 divided by {number} (Bonferroni). "
+        )
     if "performance" in results.comparisons:
         text += "Readouts were fitted again under each permutation, at the same penalties. "
     variables = list(results.setting("comparison", "variables") or [])
