@@ -8,7 +8,7 @@ import pandas as pd
 
 from traitlens.columns import GROUP, REGION, SHARE, TRAIT
 from traitlens.comparison.answers import ALPHA, QUESTIONS, corrected_p
-from traitlens.report.numbers import bounded, decimal, interval, is_number, p_value, raters_of, several
+from traitlens.report.numbers import bounded, count, decimal, interval, is_number, p_value, raters_of, several
 from traitlens.report.results import Results
 
 KINDS = ("found", "alone", "not found", "exploratory", "about", "not tested")
