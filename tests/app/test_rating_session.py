@@ -38,11 +38,12 @@ def wait_until(is_so, seconds=60):
     raise AssertionError("it did not become so")
 
 
-def ask(address, path, headers=None):
+def ask(address, path, headers=None, method="GET", body=None):
     parts = urlsplit(address)
     connection = http.client.HTTPConnection("127.0.0.1", parts.port, timeout=20)
-    connection.request("GET", path, headers={"Host": parts.netloc} | (headers or {}))
+    connection.request(method, path, body, {"Host": parts.netloc} | (headers or {}))
     answer = connection.getresponse()
+    assert answer.headers["access-control-allow-origin"] is None  # no other page may read it
     return answer.status, answer.read()
 
 
@@ -51,6 +52,24 @@ def answers(address):
         return ask(address, "/")[0] == 200
     except OSError:
         return False
+
+
+def refuse_strangers(page, token, code):
+    """Tokens of others, other names of this computer, other web pages, other paths and large uploads."""
+    participant = {"Authorization": f"Bearer {code}"}
+    assert ask(page, "/api/experimenter", participant)[0] == 401
+    assert ask(page, "/api/session", token)[0] == 401
+    for headers in ({"Host": "evil.example"}, {"Host": "evil.example:80"}):
+        assert ask(page, "/api/session", participant | headers)[0] == 400
+    # A web page can send requests without a preflight only in simple forms, which have no token.
+    foreign = {"Origin": "http://evil.example", "Content-Type": "text/plain"}
+    pause = json.dumps({"paused": True})
+    assert ask(page, "/api/experimenter/pause", foreign, "POST", pause)[0] == 401
+    assert ask(page, "/api/experimenter/pause", foreign, "OPTIONS")[0] == 405
+    for path in ("/../study.toml", "/..%2fstudy.toml", "/api/faces/..%2f..%2fstudy.toml", "/study.toml"):
+        assert ask(page, path, participant)[0] == 404
+    large = {"Content-Length": str(200 * 2**20)}
+    assert ask(page, "/api/answer", participant | large, "POST")[0] == 413
 
 
 def test_a_session_is_started_and_stopped_with_links_for_this_computer(study):
@@ -71,6 +90,7 @@ def test_a_session_is_started_and_stopped_with_links_for_this_computer(study):
     assert (status, json.loads(content)["groups"]) == (200, ["autistic", "non-autistic"])
     assert ask(page, "/api/experimenter", {"Authorization": "Bearer another"})[0] == 401
     assert ask(page, "/", {"Host": "evil.example"})[0] == 400
+    refuse_strangers(page, token, cards[0]["code"])
     if os.name == "posix":
         assert stat.S_IMODE((folder / ".app" / "session.json").stat().st_mode) == 0o600
     background.stop(folder, "collect")

@@ -57,7 +57,7 @@ def test_the_page_is_there_for_who_has_the_token(served):
     assert "connect-src 'self'" in headers["content-security-policy"]
 
 
-@pytest.mark.parametrize("token", ["", "wrong", "Ω".encode().decode("latin-1")])
+@pytest.mark.parametrize("token", ["", "wrong", "A" * 43, "Ω".encode().decode("latin-1")])
 @pytest.mark.parametrize(
     "path", ["/", "/results/report.html", "/_nicegui_ws/socket.io/?EIO=4", "/upload/table?name=a.csv"]
 )

@@ -21,15 +21,30 @@ SCORES = {"looking_eyes": (5 + (6 - 2)) / 2, "looking_sure": np.nan}
 """Means by hand, the second item of each scale reversed; a scale with an item left out is missing."""
 
 
-@pytest.mark.parametrize("languages", [["en"], ["de"], ["en", "de"], ["de", "en"]])
-@pytest.mark.parametrize("name", sorted(path.stem for path in BUILT_IN.glob("*.toml")))
-def test_our_questionnaires_are_whole_in_both_languages(tmp_path, name, languages):
+def test_all_questionnaires_that_come_with_traitlens_are_tested():
+    assert sorted(path.stem for path in BUILT_IN.glob("*.toml")) == ["looking", "mini_ipip"]
+
+
+@pytest.mark.parametrize(
+    ("name", "languages"),
+    [("looking", ["en"]), ("looking", ["de"]), ("looking", ["en", "de"]), ("looking", ["de", "en"]),
+     ("mini_ipip", ["en"])],
+)  # fmt: skip
+def test_our_questionnaires_are_whole_in_their_languages(tmp_path, name, languages):
     (one,) = read_questionnaires(tmp_path, [name], languages)
     assert set(one.texts) == set(languages)
     assert one.source
     for texts in one.texts.values():
         assert list(texts["items"]) == [item.name for item in one.items]
         assert len(texts["answers"]) == one.highest - one.lowest + 1
+
+
+def test_the_key_of_the_mini_ipip_is_the_published_one(tmp_path):
+    (asked,) = read_questionnaires(tmp_path, ["mini_ipip"], ["en"])
+    scales = ["extraversion", "agreeableness", "conscientiousness", "neuroticism", "imagination"]
+    assert [item.scale for item in asked.items] == scales * 4
+    reversed_items = [number for number, item in enumerate(asked.items, 1) if item.reverse]
+    assert reversed_items == [6, 7, 8, 9, 10, 15, 16, 17, 18, 19, 20]
 
 
 def test_scores_are_means_with_reversed_items(tmp_path):

@@ -364,6 +364,11 @@ def test_the_server_refuses_other_pages_and_other_names(address, name):
     assert request(address, "/api/face?name=a.png", foreign, "POST").status in (403, 421)
 
 
+def test_the_server_refuses_large_uploads(address):
+    large = {"Content-Length": str(200 * 2**20)}
+    assert request(address, "/api/face?name=a.png", large, "POST").status == 413
+
+
 @pytest.mark.parametrize(
     "path",
     ["/results/../../ratings.csv", "/results/%2e%2e/%2e%2e/ratings.csv", "/results/..%2f..%2fratings.csv",
