@@ -100,7 +100,7 @@ def chromium():
 def page(chromium, server):
     """A page that may neither complain nor ask anybody else for anything."""
     opened = chromium.new_page(viewport={"width": 1440, "height": 900})
-    opened.set_default_timeout(60_000)
+    opened.set_default_timeout(240_000)  # the computer may be busy
     complaints = []
 
     def complain(message):

@@ -58,7 +58,8 @@ def draw_collecting(page: "AppPage", folder: Path) -> None:
         settings = read_settings(folder / "study.toml")[0]
         traits, groups = ", ".join(settings.traits or ()), ", ".join(settings.groups or ())
         text("p", f"Traits: {traits}. Groups: {groups or 'one'}.")
-    field("Number of participants", asked["participants"], partial(asked.__setitem__, "participants"), 6)
+    with ui.element("div").classes("row"):
+        field("Number of participants", asked["participants"], partial(asked.__setitem__, "participants"), 6)
 
     def start() -> None:
         try:
