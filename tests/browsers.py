@@ -17,6 +17,8 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
+MOST_PRESSES = 20
+"""Presses of Tab after which any action must be reached from the heading before it."""
 RULES = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice'], iframes: false}"
 
 
@@ -40,3 +42,19 @@ def find_barriers(page, axe):
             where = [node["html"][:100] for node in fault["nodes"][:2]]
             found.append((scheme, fault["impact"], fault["id"], *where))
     return found
+
+
+def count_tab_stops(page):
+    """Count the stops of Tab between headings, at which users of keyboards and screen readers can stop."""
+    return page.evaluate(
+        """() => {
+          const counts = [0];
+          const all = 'h1, h2, h3, a[href], button, input, select, summary, [tabindex]';
+          const stops = (one) => one.tabIndex >= 0 && !one.disabled && one.checkVisibility();
+          for (const one of document.querySelectorAll(all)) {
+            if (/^H[123]$/.test(one.tagName)) counts.push(0);
+            else if (stops(one)) counts[counts.length - 1] += 1;
+          }
+          return counts;
+        }"""
+    )

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from tests import tiny
-from tests.browsers import CHROMIUM, FLAGS, fetch_axe, find_barriers
+from tests.browsers import CHROMIUM, FLAGS, MOST_PRESSES, count_tab_stops, fetch_axe, find_barriers
 from tests.collecting.test_browser import Person
 
 from traitlens.app.background import read_progress
@@ -26,8 +26,6 @@ from traitlens.locking import read_lock
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
 pytest.importorskip("nicegui")
 SCREENSHOTS = os.environ.get("TRAITLENS_SCREENSHOTS")
-MOST_PRESSES = 20
-"""Presses of Tab after which any action must be reached from the head of the page."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -211,8 +209,9 @@ def reload(page, heading, text):
 
 
 def look_at(page, name, axe=None):
-    """Nothing may stick out at any width, and axe finds nothing; write pictures where they are wanted."""
+    """Nothing may stick out or be far for the keyboard, and axe finds nothing; write pictures on demand."""
     assert find_barriers(page, axe) == []
+    assert max(count_tab_stops(page)) <= MOST_PRESSES, name
     for dark in (False, True):
         page.emulate_media(color_scheme="dark" if dark else "light")
         for width in (390, 820, 1440):

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
-from tests.browsers import CHROMIUM, FLAGS, fetch_axe, find_barriers
+from tests.browsers import CHROMIUM, FLAGS, MOST_PRESSES, count_tab_stops, fetch_axe, find_barriers
 
 from traitlens.collecting.collected_data import COLUMNS, read_collected
 from traitlens.collecting.jspsych import write_experiment
@@ -330,6 +330,7 @@ def test_axe_finds_nothing_serious_on_any_page(browser, study, axe, tmp_path, an
                 seen.add(kind)
                 name = f"{answer}-{len(seen):02d}"
                 person.look(name)
+                assert sum(count_tab_stops(page)) <= MOST_PRESSES, name
                 for contrast in ("light", "dark", "high"):
                     page.evaluate(f"document.documentElement.dataset.contrast = '{contrast}'")
                     found += check_accessibility(page, axe)
@@ -408,14 +409,15 @@ def test_the_experimenter_sees_pauses_and_prints(browser, study, axe, tmp_path):
         page.locator(".card").nth(11).wait_for()
         assert page.locator(".card img").evaluate_all("all => all.every(one => one.naturalWidth > 50)")
         assert started.links[0] in page.locator(".card").first.inner_text()
+        assert sum(count_tab_stops(page)) <= MOST_PRESSES
         found += find_barriers(page, axe)
         assert found == []
-        if SCREENSHOTS:
-            for width in (390, 820, 1440):
-                page.set_viewport_size({"width": width, "height": 900})
-                for scheme in ("light", "dark"):
-                    page.emulate_media(color_scheme=scheme)
-                    page.screenshot(path=Path(SCREENSHOTS) / f"experimenter-{scheme}-{width}.png")
+        for width in (390, 820, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            for scheme in ("light", "dark") if SCREENSHOTS else ():
+                page.emulate_media(color_scheme=scheme)
+                page.screenshot(path=Path(SCREENSHOTS) / f"experimenter-{scheme}-{width}.png")
         page.goto("about:blank")
         page.goto(started.experimenter.split("#")[0] + "#wrong")
         page.get_by_text("The server refused").wait_for()

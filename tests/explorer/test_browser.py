@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pandas as pd
 import pytest
 from PIL import Image
-from tests.browsers import CHROMIUM, FLAGS, fetch_axe, find_barriers
+from tests.browsers import CHROMIUM, FLAGS, MOST_PRESSES, fetch_axe, find_barriers
 
 from traitlens import cli, storage
 from traitlens.api import Run
@@ -24,7 +24,6 @@ from traitlens.study.simulated_study import simulate_study
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(900)]
 
 HOSTILE = "</script><script>alert(1)</script>"
-MOST_PRESSES = 20
 
 
 @pytest.fixture(scope="module")

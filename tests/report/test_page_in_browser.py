@@ -4,11 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.browsers import CHROMIUM, FLAGS, fetch_axe, find_barriers
+from tests.browsers import CHROMIUM, FLAGS, MOST_PRESSES, count_tab_stops, fetch_axe, find_barriers
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
 SCREENSHOTS = os.environ.get("TRAITLENS_SCREENSHOTS")
-MOST_PRESSES = 20
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 
@@ -41,18 +40,7 @@ def test_axe_finds_nothing_and_nothing_sticks_out(page, tmp_path):
 
 
 def test_every_action_is_reached_by_few_presses_of_tab(page):
-    """Counted between headings, at which users of the keyboard and of screen readers can stop."""
     page.set_viewport_size({"width": 1440, "height": 900})
-    stops = page.evaluate(
-        """() => {
-          const counts = [0];
-          const all = 'h1, h2, h3, a[href], button, input, select, summary, [tabindex]';
-          for (const one of document.querySelectorAll(all)) {
-            if (/^H[123]$/.test(one.tagName)) counts.push(0);
-            else if (one.tabIndex >= 0 && one.checkVisibility()) counts[counts.length - 1] += 1;
-          }
-          return counts;
-        }"""
-    )
+    stops = count_tab_stops(page)
     assert sum(stops) > MOST_PRESSES
     assert max(stops) <= MOST_PRESSES
