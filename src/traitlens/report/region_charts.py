@@ -78,10 +78,12 @@ def plot_region_shares(
     ----------
     shares : DataFrame
         `cues/shares.csv`: group, trait, region, share, ci_low, ci_high, and area where it is known.
-    groups, traits, width
+    groups, traits
         As for :func:`traitlens.report.charts.plot_performance`.
     regions : sequence of str, optional
         Regions from top to bottom; by size by default.
+    width
+        As for :func:`traitlens.report.charts.plot_performance`.
 
     Returns
     -------
@@ -143,10 +145,12 @@ def plot_profile(
         Rows of `cues/group_cues.csv` of this face: group, trait, region, cue.
     name : str, default ""
         Title of the face.
-    groups, traits, width
+    groups, traits
         As for :func:`traitlens.report.charts.plot_performance`.
     regions : sequence of str, optional
         Regions from top to bottom; by size by default.
+    width
+        As for :func:`traitlens.report.charts.plot_performance`.
 
     Returns
     -------
@@ -200,10 +204,12 @@ def plot_utilisation(
         `cues/groups.csv`: group, trait, region, utilisation, low, high.
     differing : collection of (str, str)
         Traits and regions whose use differs between groups; they are marked.
-    groups, traits, width
+    groups, traits
         As for :func:`traitlens.report.charts.plot_performance`.
     regions : sequence of str, optional
         Regions from top to bottom; by size by default.
+    width
+        As for :func:`traitlens.report.charts.plot_performance`.
 
     Returns
     -------
