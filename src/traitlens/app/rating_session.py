@@ -1,4 +1,4 @@
-"""A rating session that the app starts and stops; it is served to this computer only."""
+"""Rating sessions that the app starts and stops, and that are served to this computer only."""
 
 import json
 import secrets
@@ -24,21 +24,21 @@ MOST_PARTICIPANTS = 500
 
 
 def write_questions(folder: Path, traits: str, groups: str, low: str, high: str) -> None:
-    """Write a `study.toml` with what participants are asked.
+    """Write a `study.toml` with the traits, groups and scale of a new study.
 
     Parameters
     ----------
     folder : Path
         The study folder, without settings.
     traits, groups : str
-        Names with commas between them.
+        Comma-separated names.
     low, high : str
         Lowest and highest possible rating.
 
     Raises
     ------
     TraitlensError
-        If there is no trait, or the scale is none.
+        If there is no trait, or the scale is not valid.
     """
     problems = []
     names = [name.strip() for name in traits.split(",") if name.strip()]
@@ -65,13 +65,15 @@ def start_session(folder: Path, participants: str) -> None:
 
     Parameters
     ----------
+    folder : Path
+        The study folder.
     participants : str
-        Total number of participants; missing ones are created.
+        Total number of participants, as typed; participants are created up to this number.
 
     Raises
     ------
     TraitlensError
-        If this is not a number that is possible.
+        If the number of participants is not valid.
     """
     if not participants.strip().isdecimal() or int(participants) > MOST_PARTICIPANTS:
         what = f"the number of participants is not a whole number up to {MOST_PARTICIPANTS}"
@@ -96,7 +98,7 @@ def _read(folder: Path) -> dict[str, Any]:
 
 
 def _free_port(wanted: int) -> int:
-    """Return a free port of this computer: the wanted one if possible, so that links stay the same."""
+    """Return the wanted port if it is free, so that links stay the same; otherwise any free port."""
     for port in (wanted, 0):
         with socket.socket() as trial, suppress(OSError, OverflowError):
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

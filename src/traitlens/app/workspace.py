@@ -165,7 +165,7 @@ class Workspace:
 
     @property
     def has_ratings(self) -> bool:
-        """Whether the study has ratings to analyse; not while they are still collected."""
+        """Whether the study has ratings to analyse; False while ratings are being collected."""
         is_collecting = (self.private / SESSION_FILE).exists() and not (self.folder / "ratings.csv").exists()
         return (self.folder / "study.toml").exists() and not is_collecting
 

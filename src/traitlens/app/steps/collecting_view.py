@@ -1,4 +1,4 @@
-"""Rating sessions in the app: what is asked, start, links with QR codes, stop, and use of the ratings."""
+"""Controls of a rating session: questions, start and stop, links of participants, and use of the ratings."""
 
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ RUNNING: Final = (
 
 
 def draw_collecting(page: "AppPage", folder: Path) -> None:
-    """Draw the rating session of a study: what is asked and its start, or its links and its stop."""
+    """Draw the rating session of a study: its fields and start button, or its links and stop button."""
     progress = background.read_progress(folder, "collect")
     if progress.state == "working":
         page.collecting = folder  # shown also when the session has stopped
@@ -80,7 +80,7 @@ def draw_collecting(page: "AppPage", folder: Path) -> None:
 
 
 def _draw_running(page: "AppPage", folder: Path, is_ready: bool) -> None:
-    """Draw a session that is running or starting."""
+    """Draw a session that is starting or running, updated every two seconds."""
     text("p", RUNNING if is_ready else "Starting the session …").props('role="status"')
     if is_ready:
         with ui.element("div").classes("row"):
@@ -114,7 +114,7 @@ def _draw_running(page: "AppPage", folder: Path, is_ready: bool) -> None:
 
 
 def _draw_card(card: dict[str, str]) -> None:
-    """Draw the card of a participant."""
+    """Draw a participant's card with the QR code and the link."""
     with ui.element("div").classes("card"):
         text("strong", card["participant"])
         picture = ui.element("img")
@@ -123,19 +123,19 @@ def _draw_card(card: dict[str, str]) -> None:
 
 
 def _count(folder: Path) -> str:
-    """Return how many participants are done."""
+    """Return a sentence with the number of participants who are done."""
     table = tabulate_participants(folder)
     return f"{(table['state'] == 'done').sum()} of {len(table)} participants are done."
 
 
 def _stop(page: "AppPage", folder: Path) -> None:
-    """Stop the session, and redraw the step."""
+    """Ask the session to stop, and redraw the step."""
     background.stop(folder, "collect")
     page.draw()
 
 
 async def _use(page: "AppPage", folder: Path) -> None:
-    """Write the collected ratings to the study, and go to its check."""
+    """Write the collected ratings to the study, and go to the step Check."""
     if not await page.attempt(use_ratings, folder):
         return
     try:
