@@ -159,13 +159,15 @@ def draw_figure(
     if name not in FIGURES:
         raise unknown_choice("figure", name, tuple(FIGURES))
     kind = FIGURES[name]
-    problems = _check(name, kind, width, options)
+    problems = _check_options(name, kind, width, options)
     if problems:
         raise TraitlensError(problems)
     if not isinstance(results, Results):
         results = read_results(Path(results))
     order = Order(
-        _known("group", groups, results.groups), _known("trait", traits, results.traits), float(width)
+        _check_names("group", groups, results.groups),
+        _check_names("trait", traits, results.traits),
+        float(width),
     )
     try:
         return kind.draw(results, order, options)
@@ -179,7 +181,7 @@ def draw_figure(
         raise TraitlensError(problem) from error
 
 
-def _check(name: str, kind: Kind, width: float, options: dict[str, Any]) -> list[Problem]:
+def _check_options(name: str, kind: Kind, width: float, options: dict[str, Any]) -> list[Problem]:
     """Check the names and values of options."""
     known = f"it takes {', '.join(kind.options)}" if kind.options else "leave it out"
     problems = [
@@ -194,7 +196,7 @@ def _check(name: str, kind: Kind, width: float, options: dict[str, Any]) -> list
     return problems
 
 
-def _known(what: str, wanted: Sequence[str] | None, known: list[str]) -> list[str]:
+def _check_names(what: str, wanted: Sequence[str] | None, known: list[str]) -> list[str]:
     """Return the chosen names, or all by default; raise an error for names that the study does not have."""
     for name in wanted or ():
         if name not in known:

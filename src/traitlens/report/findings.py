@@ -155,7 +155,7 @@ def _differences(results: Results) -> list[Finding]:
         for name, question in QUESTIONS.items():
             if name in rows:
                 table = _tests_of_pair(results, name, first, second)
-                findings += _answer(name, question, rows[name], table, pair)
+                findings += _make_findings(name, question, rows[name], table, pair)
             else:
                 findings.append(
                     Finding(name, question, "not tested", verdict=_not_tested(name, results), pair=pair)
@@ -189,7 +189,9 @@ def _tests_of_pair(results: Results, name: str, first: str, second: str) -> pd.D
     return results.in_order(table[(table["group_1"] == first) & (table["group_2"] == second)])
 
 
-def _answer(name: str, question: str, row: dict[Any, Any], table: pd.DataFrame, pair: str) -> list[Finding]:
+def _make_findings(
+    name: str, question: str, row: dict[Any, Any], table: pd.DataFrame, pair: str
+) -> list[Finding]:
     """Return the findings of one question on two groups: what was found, and what is uncertain."""
     p, tests = table[corrected_p(name)], COMPARISONS[name].tests
     unit = POINTS_PER_SD if name == "use" else ""

@@ -41,8 +41,9 @@ HEADINGS = {
     "ratings_r_corrected": "r, corrected",
     "share_of_ceiling": "r / ceiling", "loading": "Loading", "explained": "Variance",
     "congruence": "Congruence", "congruence_p": "p (permuted traits)",
-    "similarity": "r with null maps", "null_low": "among these, from",
-    "null_high": "to", "edge_correlation": "r with contours", "null_edge_correlation": "the same, null maps",
+    "similarity": "r with null maps", "null_low": "r among null maps, from",
+    "null_high": "to", "edge_correlation": "r with contours",
+    "null_edge_correlation": "r with contours, null maps",
     "gain": "Gain", "standard_error": "Standard error", "correlation": "r", "agreement": "r of predictions",
     "share": "Share of relevance", "association": "Association", "by_chance": "by chance",
 }  # fmt: skip

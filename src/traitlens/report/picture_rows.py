@@ -197,7 +197,7 @@ def _exponent(limit: float) -> int:
 
 
 def _power(exponent: int) -> str:
-    """Return the unit with its power of ten."""
+    """Return a unit with a power of ten in front."""
     digits = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"10{digits} " if exponent else ""
 

@@ -126,7 +126,7 @@ def describe_effect_row(row: Row) -> str:
     digits = _digits(row["estimate"])
 
     def write(value: Any) -> str:
-        """Write a number in the unit of the effect."""
+        """Format a number with the decimals of the effect."""
         return decimal(value, digits)
 
     return (
@@ -149,11 +149,11 @@ def _digits(value: Any) -> int:
 
 
 def tabulate_rater_models(results: Results) -> list[Table]:
-    """Format tables of the effects, and of group differences in the variables of the formula."""
+    """Format a table of all effects, and a table of group differences in the variables of the formula."""
     table = results.comparisons.get("rater_models")
     if table is None:
         return []
-    rows = [_cells(row) for row in table.head(MOST_ROWS).to_dict("records")]
+    rows = [_format_effect(row) for row in table.head(MOST_ROWS).to_dict("records")]
     columns = ["Effect", "Measure", "Trait", "Region", "Estimate", "95% interval", "t", "df", "p",
                "p (corrected)", "Partial r", "Unadjusted", "p of equivalence", "n"]  # fmt: skip
     caption = (
@@ -171,12 +171,12 @@ def tabulate_rater_models(results: Results) -> list[Table]:
     return made + _tabulate_balance(results)
 
 
-def _cells(row: Row) -> list[str]:
-    """Write the cells of one effect."""
+def _format_effect(row: Row) -> list[str]:
+    """Format one effect as the cells of a table row."""
     digits = _digits(row["estimate"])
 
     def write(value: Any) -> str:
-        """Write a number in the unit of the effect."""
+        """Format a number with the decimals of the effect."""
         return decimal(value, digits)
 
     return [

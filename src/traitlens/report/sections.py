@@ -534,7 +534,7 @@ STAGES = {
     ),
     "checks": ("altered_faces", "check_association"),
 }
-"""Stages of each section of the report."""
+"""Stages whose results a section shows, to report those that were left out."""
 
 
 def explain_missing(results: Results, part: str) -> list[str]:

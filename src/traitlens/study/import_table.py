@@ -492,9 +492,10 @@ def _find_identities(
     if doubt:
         what = doubt
         option = (
-            "use --identity image if each shows another person, folder or name if these identify the "
-            "person, or "
-            "a column or expression that does: no readout may predict a person whom it was fitted to"
+            "use --identity image if each shows another person, folder or name (the whole file name without "
+            "its ending) if these identify the person, a column that does, or an expression that finds the "
+            "person in the name, such as '^([^_]+)_' for anna_1.jpg and anna_2.jpg: no readout may predict a "
+            "person whom it was fitted to"
         )
         notes.decisions.append(Decision(what, option, "each image is assumed to show another person"))
     elif way == "folder":
