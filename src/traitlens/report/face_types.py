@@ -70,19 +70,23 @@ def _say_slopes(results: Results) -> list[str]:
     if found.empty:
         smallest = p_value(table["p_corrected"].min())
         return [f"The difference did not depend on any measure of the faces (smallest corrected {smallest})."]
-    cells = []
-    for row in found.head(MOST_SENTENCES).to_dict("records"):
-        which = "larger" if row["estimate"] > 0 else "smaller"
-        cells.append(
-            f"{row[TRAIT]}, {row['moderator']}: the higher this measure, the {which} the ratings by "
-            f"{raters_of(str(row['group_1']))} minus those by {raters_of(str(row['group_2']))} "
-            f"({decimal(row['estimate'])} points per SD, 95% CI "
-            f"{interval(row['ci_low'], row['ci_high'], decimal)}, {p_value(row['p_corrected'])} corrected; "
-            f"over "
-            f"raters and faces {p_value(row['crossed_p'])})"
+    texts = []
+    for (first, second), own in found.head(MOST_SENTENCES).groupby(["group_1", "group_2"], sort=False):
+        texts.append(
+            f"The difference of the mean ratings of a face ({first} − {second}) depended on these measures; "
+            "with one standard deviation more it changes by:"
         )
-    more = f"; and {len(found) - MOST_SENTENCES} more" if len(found) > MOST_SENTENCES else ""
-    return [f"The difference depended on {'; '.join(cells)}{more}."]
+        for trait, rows in own.groupby(TRAIT, sort=False):
+            cells = [
+                f"{decimal(row['estimate'])} points for {row['moderator']} (95% CI "
+                f"{interval(row['ci_low'], row['ci_high'], decimal)}, corrected "
+                f"{p_value(row['p_corrected'])}; over raters and faces {p_value(row['crossed_p'])})"
+                for row in rows.to_dict("records")
+            ]
+            texts.append(f"{trait}: {'; '.join(cells)}.")
+    if len(found) > MOST_SENTENCES:
+        texts.append(f"And {len(found) - MOST_SENTENCES} more.")
+    return texts
 
 
 def caption_for(results: Results) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -123,7 +124,8 @@ COMPARISONS = {
     ),
     "reliability": _Comparison(
         "the reliability of mean ratings", "traits", "Reliability of mean ratings: higher in", "",
-        ("reliability_1", "reliability_2"), bounded, "a ratio of {} between the groups’ noise",
+        ("reliability_1", "reliability_2"), partial(bounded, digits=3),
+        "a ratio of {} between the groups’ noise",
     ),
     "performance": _Comparison(
         "how predictable the ratings are", "traits", "Prediction by the model (r): better for", "",
