@@ -135,6 +135,77 @@ def test_three_hundred_designs_run_to_a_report(tiny_backbone, tmp_path):
     assert set(SCHEMES) <= set(outcomes.values())
 
 
+def draw_kind(kind: str, rng: np.random.Generator) -> pd.DataFrame:
+    """Draw ratings of a design in which some analyses are impossible."""
+    groups, traits = ["patients", "controls"], ["kind", "calm"]
+    images = [f"{number:02d}.png" for number in range(13)]
+    raters = {"two raters": 2, "perfect agreement": 3}.get(kind, 5)
+    truth = {(image, trait): int(rng.integers(1, 10)) for image in images for trait in traits}
+    rows = []
+    for place, group in enumerate(groups):
+        for rater in range(raters):
+            own = rng.permutation(images)[:2]
+            for number, trait in enumerate(traits):
+                for index, image in enumerate(images):
+                    seen = {
+                        "a trait missing in a group": number == 0 or place == 0,
+                        "traits on other images": (index < 7) == (number == 0),
+                        "two images for each rater": image in own,
+                        "groups on other images": (index < 7) == (place == 0),
+                    }.get(kind, True)
+                    rating = int(rng.integers(1, 10))
+                    if kind == "perfect agreement" and place == 0:
+                        rating = truth[image, trait]
+                    if kind == "raters of one value" and place == 0:
+                        rating = rater + 1
+                    if seen:
+                        rows.append((f"{group} {rater}", group, image, trait, rating))
+    return pd.DataFrame(rows, columns=["rater", "group", "image", "trait", "rating"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "a trait missing in a group",
+        "traits on other images",
+        "two raters",
+        "perfect agreement",
+        "groups on other images",
+        "two images for each rater",
+        "raters of one value",
+    ],
+)
+def test_designs_without_some_analyses_run_to_a_report_or_are_refused(tiny_backbone, tmp_path, kind):
+    """What cannot be compared is left out and named; a design that allows too little is refused by check."""
+    rng = np.random.default_rng(8)
+    write_design(tmp_path / "study", draw_kind(kind, rng), 2, rng)
+    if kind in ("two images for each rater", "raters of one value"):
+        with pytest.raises(StudyError) as refused:
+            check(tmp_path / "study")
+        assert all(problem.advice for problem in refused.value.problems)
+        return
+    check(tmp_path / "study")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        done = run(tmp_path / "study")
+    try:
+        assert (done.results / "report.html").stat().st_size > 1000
+        agreement = done.results / "comparisons" / "agreement.csv"
+        if kind == "two raters":
+            assert "agreement_z" not in set(pd.read_csv(agreement)["measure"])
+    finally:
+        done.close()
+
+
+def test_four_identities_in_two_folds_are_refused(tiny_backbone, tmp_path):
+    rng = np.random.default_rng(9)
+    table = draw_kind("complete", rng)
+    write_design(tmp_path / "study", table[table["image"] < "04.png"], 2, rng)
+    with pytest.raises(StudyError, match="fewer than three identities"):
+        check(tmp_path / "study")
+
+
 @pytest.mark.slow
 def test_a_third_group_that_rated_other_faces_stops_no_refit(tiny_backbone, tmp_path):
     folder = make_study(tmp_path / "st", identities=20, traits=1, raters=3)
