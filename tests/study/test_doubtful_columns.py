@@ -234,3 +234,11 @@ def test_labels_of_columns_in_spss(place):
     titles = [*(FACES[one] for one in order), "Code"]
     pyreadstat.write_sav(table, str(place / "warm.sav"), column_labels=titles)
     np.testing.assert_array_equal(ratings_of(take(place, "warm.sav")), VALUES)
+
+
+@pytest.mark.parametrize("separator", ["\t", ", ", ";"])
+def test_a_title_of_as_many_words_as_there_are_columns(place, separator):
+    lines = [separator.join(map(str, row)) for row in long()[["rater", "image", "rating"]].to_numpy()]
+    text = "\n".join(["Ratings of May", "", separator.join(["rater", "image", "rating"]), *lines])
+    (place / "warm.csv").write_text(text)
+    np.testing.assert_array_equal(ratings_of(take(place, "warm.csv")), VALUES)

@@ -369,4 +369,5 @@ def find_separator(lines: Sequence[str]) -> str:
     # R's write.table separates by spaces; its first line is a word shorter, without a heading for row names.
     spaced = len(words) > 2 and len(set(words[1:])) == 1 and words[1] > 2 and words[1] - words[0] in (0, 1)
     divided = {line.count(best) for line in bare[1:]}
-    return " " if spaced and (len(divided) > 1 or divided == {0} or best not in bare[0]) else best
+    in_numbers = best == "," and not any("," in re.sub(r"(?<=\d),(?=\d)", "", line) for line in bare)
+    return " " if spaced and (len(divided) > 1 or divided == {0} or in_numbers) else best
