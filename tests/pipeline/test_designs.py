@@ -202,7 +202,7 @@ def test_four_identities_in_two_folds_are_refused(tiny_backbone, tmp_path):
     rng = np.random.default_rng(9)
     table = draw_kind("complete", rng)
     write_design(tmp_path / "study", table[table["image"] < "04.png"], 2, rng)
-    with pytest.raises(StudyError, match="fewer than three identities"):
+    with pytest.raises(StudyError, match="2 folds need 6; add images"):
         check(tmp_path / "study")
 
 
