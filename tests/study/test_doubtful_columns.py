@@ -141,7 +141,7 @@ def test_a_nine_above_a_scale_to_seven_is_noted(place):
     assert any(note.startswith("9 (2 of the ratings) may mean no rating") for note in done.account.notices)
 
 
-@pytest.mark.parametrize("form", ["columns", "pandas", "by key", "by person", "lines"])
+@pytest.mark.parametrize("form", ["columns", "pandas", "by key", "by person", "below a key", "lines"])
 def test_json_of_other_programs(place, form):
     rows = json.loads(long().to_json(orient="records"))
     people = {f"p{n}": {str(k): row for k, row in enumerate(rows[12 * n : 12 * n + 12])} for n in range(6)}
@@ -150,6 +150,7 @@ def test_json_of_other_programs(place, form):
         "pandas": lambda: long().to_json(),
         "by key": lambda: json.dumps({f"-Mx{number}": row for number, row in enumerate(rows)}),
         "by person": lambda: json.dumps(people),
+        "below a key": lambda: json.dumps({"version": 2, "data": rows}),
         "lines": lambda: "\n".join(map(json.dumps, rows)),
     }[form]()
     name = "r.jsonl" if form == "lines" else "r.json"
@@ -242,3 +243,31 @@ def test_a_title_of_as_many_words_as_there_are_columns(place, separator):
     text = "\n".join(["Ratings of May", "", separator.join(["rater", "image", "rating"]), *lines])
     (place / "warm.csv").write_text(text)
     np.testing.assert_array_equal(ratings_of(take(place, "warm.csv")), VALUES)
+
+
+@pytest.mark.parametrize(("first", "second"), [("rating1", "rating2"), ("warm_t1", "warm_t2")])
+def test_repeated_ratings_in_columns_are_no_traits_of_their_own(place, first, second):
+    table = two_traits().rename(columns={"warm": first, "kind": second})
+    refused(place, table, match=f"{first} and {second} may be repeated ratings of one trait")
+    assert take(place, table, columns="traits").study.traits == [first, second]
+
+
+@pytest.mark.parametrize(("ends", "scale"), [(-9, 4), (-8, 3)])
+def test_codes_below_a_scale_around_zero(place, ends, scale):
+    table = long(np.clip(VALUES - 4, -scale, scale))
+    table.loc[[3, 30], "rating"] = ends
+    refused(place, table, match=f"{ends} .2 of the ratings. looks like a code")
+
+
+def test_ranks_and_intervals_beside_means_are_no_traits(place):
+    means = VALUES.mean(axis=0).round(2)
+    table = pd.DataFrame({"image": FACES, "warm": means, "warm_ci_low": means - 1, "warm_ci_high": means + 1})
+    table["rank"] = np.random.default_rng(0).permutation(12) + 1
+    done = take(place, table)
+    assert done.study.traits == ["warm"]
+    assert {entry.name for entry in done.account.left_out} == {"warm_ci_low", "warm_ci_high", "rank"}
+
+
+def test_a_trait_that_is_called_by_the_file_is_told(place):
+    done = take(place, long().drop(columns="trait"))
+    assert "no column names the trait: it is called 'table0', after the file" in done.account.decided

@@ -72,7 +72,6 @@ def refused(place, *tables, match, **options) -> str:
 
 
 def test_rows_wider_than_the_header(place):
-    """F1."""
     table = wide().set_index("id")
     (place / "warm.tsv").write_text(table.to_csv(sep="\t").removeprefix("id\t"))
     done = take(place, "warm.tsv", rater="(column 1)")
@@ -89,7 +88,7 @@ def test_rows_wider_than_the_header(place):
 
 
 def test_a_studys_own_wide_table_with_a_cell_too_many(study_folder):
-    """F1, in a study."""
+    """In a study."""
     lines = ["rater," + ",".join(f"{n:02d}.png" for n in range(12))]
     lines += [f"A{r}," + ",".join(str((n + r) % 7 + 1) for n in range(12)) for r in range(3)]
     (study_folder / "ratings.csv").write_text("\n".join([*lines, lines[1] + ",3"]))
@@ -100,7 +99,6 @@ def test_a_studys_own_wide_table_with_a_cell_too_many(study_folder):
 
 
 def test_names_of_matlab_matrices(place):
-    """F2."""
     order = np.random.default_rng(1).permutation(12)
     names = np.array([FACES[place] for place in order], dtype=object)
     people = np.array([f"rater{n}" for n in range(6)], dtype=object)
@@ -127,7 +125,6 @@ def test_names_of_matlab_matrices(place):
 
 @pytest.mark.parametrize("code", [-99, -9, 99, 999, -1])
 def test_codes_for_missing_ratings_are_asked_about(place, code):
-    """F3."""
     table = long()
     table.loc[[3, 30], "rating"] = code
     refused(place, table, match=rf"^{code} \(2 of the ratings\) looks like a code.*--missing {code}")
@@ -141,7 +138,6 @@ def test_codes_for_missing_ratings_are_asked_about(place, code):
 
 
 def test_a_slip_of_the_hand_is_noted(place, study_folder):
-    """F3."""
     table = long()
     table.loc[7, "rating"] = 44
     done = take(place, table)
@@ -166,7 +162,6 @@ def test_ordinary_ratings_are_not_far():
 
 
 def test_numbers_do_not_match_where_letters_contradict(place):
-    """F4."""
     text = refused(
         place, long(images=[name.replace("stim", "happy_") for name in FACES]), match="happy_01.png"
     )
@@ -179,7 +174,6 @@ def test_numbers_do_not_match_where_letters_contradict(place):
 
 
 def test_rows_of_a_loop(place):
-    """F5."""
     order = np.random.default_rng(2).permutation(12)
     columns = [f"{number + 1}_Q7" for number in range(12)]
     table = wide(VALUES[:, order], columns)
@@ -193,7 +187,7 @@ def test_rows_of_a_loop(place):
 
 
 def test_a_chosen_trait_is_obeyed(place):
-    """F5: raters who are called by names are no traits."""
+    """Raters who are called by names are no traits."""
     people = ["Ann", "Bea", "Cem", "Dan", "Eva", "Fay"]
     table = pd.DataFrame(VALUES.T, columns=people).assign(face=FACES)
     done = take(place, table, trait_name="warm")
@@ -202,7 +196,6 @@ def test_a_chosen_trait_is_obeyed(place):
 
 
 def test_numbers_that_are_no_ratings(place):
-    """F6."""
     table = long().drop(columns="trait").rename(columns={"rating": "kind"})
     table["weight"] = table["rater"].str[1:].astype(int) + 60
     table["shown"] = np.arange(len(table))
@@ -223,7 +216,6 @@ def test_numbers_that_are_no_ratings(place):
 
 
 def test_answers_inside_a_cell(place):
-    """F6."""
     trials = [
         {"trial_type": "survey-likert", "trial_index": n, "stimulus": image, "subject": f"s{rater}",
          "response": {"kind": int(value), "calm": int(8 - value)}}
@@ -237,7 +229,6 @@ def test_answers_inside_a_cell(place):
 
 
 def test_identifiers_have_one_form(place):
-    """F7."""
     first, second = long(rater="{}"), long(rater="{}.0", trait="kind")
     done = take(place, first, second)
     assert done.study.ratings["rater"].nunique() == 6
@@ -254,7 +245,6 @@ def _csv(place, table):
 
 
 def test_files_without_raters_do_not_share_them(place):
-    """F7."""
     first, second = wide().drop(columns="id"), wide(8 - VALUES).drop(columns="id")
     first.to_csv(place / "warm.csv", index=False)
     second.to_csv(place / "kind.csv", index=False)
@@ -264,7 +254,6 @@ def test_files_without_raters_do_not_share_them(place):
 
 
 def test_identities_are_checked(study_folder):
-    """F7."""
     names = [f"{number:02d}.png" for number in range(12)]
     identities = [f"P{number}" for number in range(12)]
     table = pd.DataFrame({"image": names, "identity": ["P0\u00a0", "P0", *identities[2:]]})
@@ -293,7 +282,6 @@ def workbook(place, sheets, hidden=()):
 
 
 def test_sheets_of_a_workbook(place):
-    """F8."""
     readme = pd.DataFrame({"about": ["ratings of May", "n = 6"]})
     workbook(
         place, {"notes": readme, "old": wide(8 - VALUES), "calm": wide(), "kind": wide(8 - VALUES)}, ["old"]
@@ -312,7 +300,6 @@ def test_sheets_of_a_workbook(place):
 
 
 def test_sheets_of_another_layout_are_left_out_and_named(place):
-    """F8."""
     workbook(place, {"calm": wide(), "list": long()})
     done = take(place, "book.xlsx")
     assert len(done.study.ratings) == 72
@@ -329,7 +316,7 @@ def test_repeats_are_numbered_when_asked(place):
 
 
 def test_sheets_of_groups(place):
-    """F8, F15: people of the same name in two groups are different people."""
+    """People of the same name in two groups are different people."""
     workbook(place, {"patients": wide(VALUES[:3]), "controls": wide(VALUES[3:])})
     done = take(place, "book.xlsx", trait_name="calm")
     assert done.study.groups == ["controls", "patients"]
@@ -337,7 +324,6 @@ def test_sheets_of_groups(place):
 
 
 def test_files_with_other_columns(place):
-    """F9."""
     first = pd.DataFrame(VALUES.T, columns=[f"R{n}" for n in range(6)]).assign(face=FACES)
     second = first.rename(columns={f"R{n}": f"R{n + 3}" for n in range(6)})
     done = take(place, first, second, files_are="traits")
@@ -346,7 +332,6 @@ def test_files_with_other_columns(place):
 
 
 def test_words_among_numbers_are_told(place):
-    """F10, F11."""
     table = (
         pd.DataFrame(VALUES.T, columns=["R1", "R2", "R3", "R4", "Ida", "Jon"])
         .astype(object)
@@ -362,7 +347,6 @@ def test_words_among_numbers_are_told(place):
 
 
 def test_a_column_of_an_image_that_holds_words_only_is_told(place):
-    """F10."""
     table = wide(VALUES[:2]).astype(object)
     table[FACES[4]] = ["", "skip"]
     refused(place, table, match="row 3, column 'stim05.png': 'skip' is not a number")
@@ -372,7 +356,6 @@ def test_a_column_of_an_image_that_holds_words_only_is_told(place):
 
 
 def test_prefixes_of_ids_are_no_groups(place):
-    """F11."""
     names = ["A1XK9", "A2B", "AB7Q", "AB8", "Z0", "Z99"]
     done = take(place, pd.DataFrame(VALUES.T, columns=names).assign(face=FACES))
     assert done.study.groups == ["all"]
@@ -380,7 +363,7 @@ def test_prefixes_of_ids_are_no_groups(place):
 
 
 def test_labels_of_spss(place):
-    """F12: labels are read in columns that name something, codes in columns of ratings."""
+    """Labels are read in columns that name something, codes in columns of ratings."""
     import pyreadstat
 
     table = long().assign(group=lambda t: (t["group"] == "a") * 1.0)
@@ -406,7 +389,6 @@ def test_labels_of_spss(place):
     "form", ["{image}_{trait}", "{trait}-{image}.png", "How {trait}? [{image}]", "{trait}[{image}]"]
 )
 def test_traits_in_names_of_columns(place, form):
-    """F13, F20."""
     table = pd.DataFrame(
         {
             form.format(image=name.removesuffix(".png"), trait=trait): column
@@ -426,7 +408,6 @@ def test_traits_in_names_of_columns(place, form):
 
 
 def test_landmarks_are_taken_along(place):
-    """F14."""
     (place / "images" / "stim03.TEM").write_text("189\n")
     (place / "images" / "landmarks.csv").write_text("image,point,x,y\nstim01,468,3,4\nother,468,1,1\n")
     done = take(place, long())
@@ -436,7 +417,6 @@ def test_landmarks_are_taken_along(place):
 
 
 def test_a_file_for_each_participant(place):
-    """F15."""
     for number, row in enumerate(VALUES):
         pd.DataFrame({"stimulus": FACES, "response": row}).to_csv(place / f"vp_{number}.csv", index=False)
     files = [f"vp_{number}.csv" for number in range(6)]
@@ -446,7 +426,6 @@ def test_a_file_for_each_participant(place):
 
 
 def test_rows_in_a_cell_and_formulas_without_value(place):
-    """F17."""
     rows = long(comment="").to_csv(index=False).splitlines()
     rows[20] += '"never seen'
     rows[23] += 'ok"'
@@ -463,7 +442,7 @@ def test_rows_in_a_cell_and_formulas_without_value(place):
 
 @pytest.mark.parametrize("heading", ["image", "Gesicht", "X"])
 def test_columns_of_images(place, heading):
-    """F20: paths of Windows, web addresses, headings of other languages; raters' numbers are no images."""
+    """Paths of Windows, web addresses, headings of other languages; raters' numbers are no images."""
     names = [
         f"D:\\study one\\{name}" if heading == "image" else f"https://x.org/a%20b/{name}?v=2"
         for name in FACES
@@ -473,7 +452,6 @@ def test_columns_of_images(place, heading):
 
 
 def test_images_that_are_not_all_there(place):
-    """F20."""
     more = [*FACES[:6], *(f"stim{number}.png" for number in range(50, 56))]
     text = refused(place, long(images=more), match="there is no image 'stim50.png'")
     assert "same" not in text
@@ -483,7 +461,6 @@ def test_images_that_are_not_all_there(place):
 
 
 def test_names_in_two_forms_of_unicode(tmp_path):
-    """F21."""
     names = [f"fa\u0301ce\u0308{number:02d}.png" for number in range(12)]
     write_images(tmp_path, names)
     table = long(images=[name.replace("a\u0301", "\u00e1").replace("e\u0308", "\u00eb") for name in names])
@@ -494,7 +471,6 @@ def test_names_in_two_forms_of_unicode(tmp_path):
 
 
 def test_faults_are_told_of_the_users_table(place):
-    """F22."""
     table = pd.concat([wide(), wide().iloc[[2]]])
     refused(place, table, match=r"table0.csv, row 8: has the same .* as row 4 \(12 ratings")
     table = long()
@@ -503,7 +479,6 @@ def test_faults_are_told_of_the_users_table(place):
 
 
 def test_what_study_toml_leaves_out_does_not_refuse(study_folder):
-    """F23."""
     table = pd.read_csv(study_folder / "ratings.csv")
     lone = table[table["rater"] == "A0"].assign(rater="Z", group="lone", rating=4)
     pd.concat([table, lone]).to_csv(study_folder / "ratings.csv", index=False)
@@ -518,7 +493,6 @@ def test_what_study_toml_leaves_out_does_not_refuse(study_folder):
 )
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_lines_above_the_header(place, above, separator):
-    """F24."""
     text = above.format(s=separator) + long().to_csv(index=False, sep=separator)
     (place / "r.csv").write_text(text)
     done = take(place, "r.csv")
@@ -528,7 +502,6 @@ def test_lines_above_the_header(place, above, separator):
 
 
 def test_headings_of_two_rows_and_labels_below(place):
-    """F24."""
     names = [name.removesuffix(".png") for name in FACES]
     first = ["id", *(cell for name in names for cell in (name, ""))]
     second = ["", *["kind", "calm"] * 12]
@@ -543,7 +516,6 @@ def test_headings_of_two_rows_and_labels_below(place):
 
 
 def test_formats_that_are_not_read_are_named(place):
-    """F25."""
     (place / "avif").mkdir()
     (place / "avif" / "stim01.AVIF").write_bytes(b"x")
     refused(place, long(), images="avif", match="1 AVIF file is not read; save as PNG")
@@ -556,7 +528,6 @@ def test_formats_that_are_not_read_are_named(place):
 
 
 def test_few_images_and_folders(tmp_path):
-    """F26."""
     names = [f"f{number}.png" for number in range(8)]
     write_images(tmp_path, names)
     done = take(tmp_path, long(VALUES[:, :8], names))
@@ -574,13 +545,11 @@ def test_few_images_and_folders(tmp_path):
 
 
 def test_conditions_that_no_row_meets(place):
-    """F27."""
     table = long(phase="test")
     refused(place, table, only={"phase": ["Test"]}, match="no row has phase = 'Test'; found: 'test'")
 
 
 def test_a_newer_table_beside_is_noted(study_folder):
-    """F28."""
     (study_folder / "ratings.xlsx").write_bytes(b"x")
     notices = "\n".join(map(str, Study.load(study_folder).notices))
     assert "ratings.csv: was read; ratings.xlsx was not" in notices

@@ -36,7 +36,7 @@ def write_pair(place, first, second) -> list[str]:
 
 @pytest.mark.parametrize("raters", [12, 15])
 def test_raters_and_images_that_are_both_numbers(tmp_path, raters):
-    """F4, F20: the full names of images in cells win over columns that are called 1, 2, 3."""
+    """The full names of images in cells win over columns that are called 1, 2, 3."""
     images = [f"{number:03d}.png" for number in range(1, 13)]
     write_images(tmp_path, images)
     values = np.random.default_rng(3).integers(1, 8, (raters, 12))
@@ -47,7 +47,6 @@ def test_raters_and_images_that_are_both_numbers(tmp_path, raters):
 
 
 def test_codes_in_scales_that_are_wide_or_of_one_trait(place):
-    """F3."""
     wide_scale = np.random.default_rng(1).integers(0, 101, 300)
     for codes in ([-99], [-1], [-9, -8, -1], [999]):
         found = find_far_values(pd.Series([*wide_scale, *codes]))
@@ -66,7 +65,6 @@ def test_codes_in_scales_that_are_wide_or_of_one_trait(place):
 
 @pytest.mark.parametrize("name", ["Mean", "Mittelwert", "promedio", "M"])
 def test_means_are_no_raters(place, name):
-    """F11."""
     means = VALUES.mean(axis=0).round(2)
     columns = by_rater().assign(**{name: means}, SD=VALUES.std(axis=0, ddof=1), Max=VALUES.max(axis=0))
     done = take(place, columns)
@@ -88,7 +86,7 @@ def test_people_are_no_summaries():
 
 
 def test_raters_by_name_need_a_word(place):
-    """F11, F13: columns of names may be traits or raters."""
+    """Columns of names may be traits or raters."""
     table = by_rater(raters=["Ann", "Bea", "Cem", "Dan", "Eva", "Fay"])
     refused(place, table, match="no column names the raters, and Ann.*--columns raters or --columns traits")
     done = take(place, table, columns="raters")
@@ -107,7 +105,6 @@ def _write(place, table):
     [("autistes", "témoins"), ("Frauen", "Männer"), ("Autismus", "Kontrollgruppe"), ("mujeres", "hombres")],
 )
 def test_files_of_groups_in_other_languages(place, first, second):
-    """F15."""
     done = take(place, *write_pair(place, first, second))
     assert done.mapping.files_are == "groups"
     assert set(done.study.groups) == {first, second}
@@ -116,7 +113,7 @@ def test_files_of_groups_in_other_languages(place, first, second):
 
 @pytest.mark.parametrize(("first", "second"), [("anna", "ben"), ("lab_a", "lab_b"), ("warm", "warm_copy")])
 def test_files_whose_names_say_nothing_need_a_word(place, first, second):
-    """F15: they may be traits, groups or people."""
+    """They may be traits, groups or people."""
     files = write_pair(place, first, second)
     refused(place, *files, match="the 2 files are traits.*--files-are traits, groups, raters or parts")
     done = take(place, *files, files_are="groups")
@@ -124,14 +121,12 @@ def test_files_whose_names_say_nothing_need_a_word(place, first, second):
 
 
 def test_a_table_given_twice_needs_a_word(place):
-    """F15."""
     long().drop(columns="trait").to_csv(place / "warm.csv", index=False)
     long().drop(columns="trait").to_csv(place / "kind.csv", index=False)
     refused(place, "warm.csv", "kind.csv", match="warm.csv and kind.csv contain the same cells")
 
 
 def test_files_that_call_the_raters_otherwise(place):
-    """F9."""
     long().drop(columns="trait").to_csv(place / "warm.csv", index=False)
     long(OTHER).drop(columns="trait").rename(columns={"rater": "subject"}).to_csv(
         place / "kind.csv", index=False
@@ -147,7 +142,6 @@ def test_files_that_call_the_raters_otherwise(place):
 
 
 def test_numbers_of_trials_and_times_in_other_languages(place):
-    """F6."""
     table = long().rename(columns={"rating": "kind"}).drop(columns="trait").assign(calm=OTHER.ravel())
     rng = np.random.default_rng(4)
     table["nth"] = np.concatenate([rng.permutation(12) + 1 for _ in range(6)])
@@ -162,7 +156,6 @@ def test_numbers_of_trials_and_times_in_other_languages(place):
 
 @pytest.mark.parametrize("headings", ["参加者 画像 評価 群", "Участник Изображение Оценка Группа"])
 def test_headings_of_other_scripts(place, headings):
-    """F20."""
     names = dict(zip(["rater", "image", "rating", "group"], headings.split(), strict=True))
     done = take(place, long().rename(columns=names))
     np.testing.assert_array_equal(ratings_of(done), VALUES)
@@ -170,7 +163,7 @@ def test_headings_of_other_scripts(place, headings):
 
 
 def test_text_divided_by_spaces(place):
-    """F1, F24: R's write.table, with row names that have no heading."""
+    """R's write.table, with row names that have no heading."""
     table = long().drop(columns="trait")
     rows = [" ".join(f'"{name}"' for name in table.columns)]
     rows += [
@@ -194,7 +187,6 @@ def test_thousands_are_no_decimals(place):
 
 
 def test_tables_without_headings(place):
-    """F24."""
     long().to_csv(place / "r.csv", index=False, header=False)
     refused(place, "r.csv", match="the first line contains data .'stim01.png'.*add a line with the names")
 
@@ -212,13 +204,12 @@ def test_columns_named_twice(place):
 
 
 def test_two_matrices_with_the_same_names(place):
-    """F2: the second one had replaced the first."""
+    """The second one had replaced the first."""
     savemat(place / "d.mat", {"warm": VALUES, "kind": OTHER, "faces": np.array(FACES, object)})
     refused(place, "d.mat", match="several matrices have the same columns")
 
 
 def test_stata_and_labels_of_other_languages(place):
-    """F12, F25."""
     import pyreadstat
 
     table = long().astype({"rating": float})
@@ -233,7 +224,7 @@ def test_stata_and_labels_of_other_languages(place):
 
 
 def test_folders_that_contradict(tmp_path):
-    """F4: happy/01 is not neutral/01; other folders do not matter."""
+    """Happy/01 is not neutral/01; other folders do not matter."""
     write_images(tmp_path, [f"neutral/{name}" for name in FACES])
     text = refused(
         tmp_path, long(images=[f"C:\\faces\\happy\\{n}" for n in FACES]), identity="name", match="no image"
@@ -244,7 +235,6 @@ def test_folders_that_contradict(tmp_path):
 
 
 def test_two_folders_that_mean_one_image(place):
-    """F4."""
     table = long()
     happy = table["rater"].isin(["p0", "p1"])
     table["image"] = np.where(happy, "happy/", "sad/") + table["image"]
@@ -253,7 +243,6 @@ def test_two_folders_that_mean_one_image(place):
 
 @pytest.mark.parametrize("form", ["{:02d}{}.png", "id{:02d}_{}.png"])
 def test_several_pictures_of_one_person_by_number_or_letter(tmp_path, form):
-    """F26."""
     ends = "ab" if "_" not in form else "12"
     images = [form.format(number, end) for number in range(1, 7) for end in ends]
     write_images(tmp_path, images)
@@ -264,7 +253,6 @@ def test_several_pictures_of_one_person_by_number_or_letter(tmp_path, form):
     "form", ["WF-{:03d}-2{:02d}-N.png", "set1_{:02d}.png", "{:03d}_03.png", "f{:02d}.png"]
 )
 def test_one_picture_of_each_person(tmp_path, form):
-    """F26."""
     images = [form.format(*[number] * form.count("{")) for number in range(1, 13)]
     write_images(tmp_path, images)
     assert take(tmp_path, long(images=images)).mapping.identity == "image"
@@ -281,7 +269,6 @@ def test_numbers_with_an_ending_that_all_share(tmp_path):
 
 
 def test_raters_that_differ_in_leading_zeros_are_noted(place):
-    """F7."""
     long(rater="00{}").drop(columns="trait").to_csv(place / "warm.csv", index=False)
     long(OTHER, rater="{}").drop(columns="trait").to_csv(place / "kind.csv", index=False)
     done = take(place, "warm.csv", "kind.csv")
@@ -289,7 +276,6 @@ def test_raters_that_differ_in_leading_zeros_are_noted(place):
 
 
 def test_errors_of_a_workbook_are_named(place):
-    """F17."""
     import openpyxl
 
     book = openpyxl.Workbook()
@@ -304,7 +290,7 @@ def test_errors_of_a_workbook_are_named(place):
 
 
 def test_a_cell_too_many_before_empty_ones(place):
-    """F1: the row is wider than the others, though its last cell is empty."""
+    """The row is wider than the others, though its last cell is empty."""
     table = wide().astype(object)
     table[FACES[10:]] = ""
     lines = table.to_csv(index=False).splitlines()
@@ -326,7 +312,7 @@ def test_nothing_to_summarise_gives_nothing():
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp437"])
 def test_consoles_that_cannot_print_names(place, encoding):
-    """F19: what cannot be printed is replaced, and the import succeeds."""
+    """What cannot be printed is replaced, and the import succeeds."""
     import os
     import subprocess
     import sys
@@ -355,7 +341,6 @@ def test_the_summary_of_an_account_names_no_rater(place):
 
 
 def test_hidden_rows_and_columns_are_noted(place):
-    """F8."""
     import openpyxl
 
     book = openpyxl.Workbook()

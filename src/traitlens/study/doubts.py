@@ -21,6 +21,9 @@ _MOST_TIMES_LARGER = 3
 _MOST_LOOKED_UP = 2000
 """Maximum number of distinct cells in a column that is compared with the names of images."""
 
+_SESSION = r"(?:t|time|session|rep|repeat|block|run|round|day|wave|visit|pre|post|test|retest)[\W_]?\d*"
+"""Endings of the names of columns with repeated ratings, as in warm_t1 or warm_pre."""
+
 
 def find_doubts(
     mapping: RatingsSettings,
@@ -53,6 +56,8 @@ def find_doubts(
             doubts += _doubt_image(cells, mapping.image, ImageNames(images))
         if mapping.layout == "wide" and mapping.columns == "traits" and "spread" not in chosen:
             doubts += _doubt_traits(cells, mapping)
+            if "columns" not in chosen:
+                doubts += _doubt_groups(mapping.spread) + _doubt_repeats(mapping.spread)
         if mapping.layout == "long" and not {"rating", "trait_name", "trait"} & set(chosen):
             doubts += _doubt_rating(cells, mapping)
     if mapping.pattern is not None and "pattern" not in chosen:
@@ -84,7 +89,7 @@ def _doubt_image(cells: pd.DataFrame, image: str, names: ImageNames) -> list[Dec
 
 
 def _doubt_traits(cells: pd.DataFrame, mapping: RatingsSettings) -> list[Decision]:
-    """Ask about rating columns with much larger numbers than others, or with groups in their names."""
+    """Ask about rating columns with much larger numbers than others."""
     spread = [name for name in mapping.spread if name in cells and cells[name].nunique() > 1]
     largest = {name: float(numbers(cells[name])[0].abs().max()) for name in spread}
     sure = [name for name in spread if is_trait_name(name)]
@@ -99,7 +104,7 @@ def _doubt_traits(cells: pd.DataFrame, mapping: RatingsSettings) -> list[Decisio
             f"--traits {name!r}" for name in spread if name not in odd
         )
         doubts.append(Decision(what, option, "they are read as traits"))
-    return doubts + _doubt_groups(spread)
+    return doubts
 
 
 def _doubt_groups(traits: Sequence[str]) -> list[Decision]:
@@ -113,7 +118,22 @@ def _doubt_groups(traits: Sequence[str]) -> list[Decision]:
     for several in stems.values():
         if len(several) > 1:
             what = f"{' and '.join(several[:4])} seem to contain one trait for several groups"
-            option = "give each group rows of its own and name it in a column; or use --traits for each"
+            option = "give each group rows of its own and name it in a column; or use --columns traits"
+            return [Decision(what, option, "each is read as a trait of its own")]
+    return []
+
+
+def _doubt_repeats(traits: Sequence[str]) -> list[Decision]:
+    """Ask about columns that differ in a number or session only, such as rating1 and rating2."""
+    stems: dict[str, list[str]] = {}
+    for name in traits:
+        match = re.fullmatch(rf"(?i)(.*[^\W\d_])[\W_]*(?:\d+|[\W_]{_SESSION})", name)
+        if match:
+            stems.setdefault(match.group(1).casefold(), []).append(name)
+    for several in stems.values():
+        if len(several) > 1:
+            what = f"{' and '.join(several[:4])} may be repeated ratings of one trait"
+            option = "write repeats below one another with a column 'repeat'; or use --columns traits"
             return [Decision(what, option, "each is read as a trait of its own")]
     return []
 
@@ -137,7 +157,11 @@ def _doubt_endings(mapping: RatingsSettings) -> list[Decision]:
     """Ask whether endings of columns are traits if a program may have added them: x and y (R), 1 (pandas)."""
     parts = [part for part in extract(mapping.pattern or "", list(mapping.spread)) if part]
     traits = list(dict.fromkeys(part["trait"] for part in parts if part.get("trait")))
-    odd = [trait for trait in traits if re.fullmatch(r"(?i)\d+|[a-z]|jpe?g|png|tiff?|webp|bmp", trait)]
+    odd = [
+        trait
+        for trait in traits
+        if re.fullmatch(rf"(?i)\d+|[a-z]|jpe?g|png|tiff?|webp|bmp|{_SESSION}", trait)
+    ]
     if not odd:
         return []
     what = f"the names of the columns are assumed to end in traits: {', '.join(traits[:8])}"

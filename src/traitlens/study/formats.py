@@ -435,7 +435,13 @@ def _read_json(path: Path) -> list[Sheet]:
 
 def _list_records(trials: Any) -> Any:
     """Convert a JSON object of columns (pandas), or of records by key (Firebase), to a list of records."""
-    if not isinstance(trials, dict) or len(trials) < 2:
+    if not isinstance(trials, dict):
+        return trials
+    lists = [value for value in trials.values() if isinstance(value, list) and value]
+    lists = [value for value in lists if all(isinstance(item, dict) for item in value)]
+    if len(lists) == 1:
+        return lists[0]
+    if len(trials) < 2:
         return trials
     values = list(trials.values())
     if all(isinstance(value, list) for value in values) and len({len(value) for value in values}) == 1:

@@ -19,7 +19,7 @@ from traitlens.study.settings import RatingsSettings
 from traitlens.study.sources import Source
 from traitlens.study.summaries import find_summaries
 from traitlens.study.tables import MOST_LINES, THOUSANDS, as_text, cell_problems, more_rows, numbers
-from traitlens.study.vocabulary import NO_ANSWER
+from traitlens.study.vocabulary import NO_ANSWER, is_trait_name
 
 SOURCE = "source of the rating"
 """Name of the column with the number of the table that each rating comes from."""
@@ -169,6 +169,11 @@ def _reshape_table(
         part[TRAIT] = label
     if TRAIT not in part:
         part[TRAIT] = trait
+        named = Decision(
+            f"no column names the trait: it is called {trait!r}, after the file", "use --trait NAME"
+        )
+        if trait != RATING and not is_trait_name(trait) and named not in notes.decisions:
+            notes.decisions.append(named)
     part[SOURCE] = number
     return part
 

@@ -442,7 +442,7 @@ def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | No
         ):
             reasons[name] = "describes a trial or rater"
         elif len(words) > 1 and words & SPREADS:
-            reasons[name] = "is named like the spread or the number of ratings"
+            reasons[name] = "is named like the spread, number or rank of ratings"
         elif rater is not None and rater != name and _constant_in_raters(values, cells[rater][values.index]):
             reasons[name] = "has one value for each rater"
         elif _is_running_number(values, None if rater is None else cells[rater][values.index]):

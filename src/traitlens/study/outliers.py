@@ -87,8 +87,12 @@ def _find_codes(counts: pd.Series) -> dict[float, int]:
     lowest, highest = others.min(), others.max()
     plain = counts[(values < 0) | ~np.isin(values, list(CODES))]
     found = {}
-    for value in values[np.isin(values, list(CODES))]:
+    for value in sorted(values[np.isin(values, list(CODES))], key=abs):
         gap = max(value - highest, lowest - value)
+        nearer = values[(np.abs(values) < abs(value)) & ~np.isin(values, list(found))]
+        if len(nearer) > 3 and nearer.min() == -nearer.max() and nearer.min() - value >= 2:
+            found[float(value)] = int(counts[value])  # below a scale such as -3 to 3
+            continue
         if value < 0 and _may_be_negative(plain):
             continue
         if gap > highest - lowest or (value < 0 and lowest >= 0):

@@ -106,7 +106,8 @@ ENDINGS = {"rating": (".response", ".keys", ".resp"), "time": (".rt",)}
 """Endings of column names that begin with the name of a slider, in PsychoPy and E-Prime."""
 
 NO_RATINGS = _fold_words(
-    "age alter trial trialnumber trialno trialindex triali trialcount timeelapsed block blocknumber "
+    "rank rang age alter trial trialnumber trialno trialindex triali trialcount timeelapsed block "
+    "blocknumber "
     "session run row rowid rownumber index order position number nr no progress duration "
     "durationinseconds finished status date time timestamp year sex gender education attempt correct "
     "eventindex trialorder presentationorder displayorder do",
@@ -144,7 +145,7 @@ SUMMARIES = _fold_words(
 )
 """Names of rows and columns that summarise the raters."""
 
-SPREADS = frozenset(("sd", "std", "stdev", "se", "sem", "var", "n"))
+SPREADS = frozenset(("sd", "std", "stdev", "se", "sem", "var", "n", "ci", "rank", "percentile"))
 """Words in the names of columns with the spread or number of a trait's ratings, such as warm_sd."""
 
 GROUP_WORDS = _fold_words(
