@@ -169,11 +169,10 @@ def _reshape_table(
         part[TRAIT] = label
     if TRAIT not in part:
         part[TRAIT] = trait
-        named = Decision(
-            f"no column names the trait: it is called {trait!r}, after the file", "use --trait NAME"
-        )
-        if trait != RATING and not is_trait_name(trait) and named not in notes.decisions:
-            notes.decisions.append(named)
+        what = f"no column names the trait: it is called {trait!r}, after the file"
+        decision = Decision(what, "use --trait NAME")
+        if trait != RATING and not is_trait_name(trait) and decision not in notes.decisions:
+            notes.decisions.append(decision)
     part[SOURCE] = number
     return part
 

@@ -86,7 +86,7 @@ def _find_codes(counts: pd.Series) -> dict[float, int]:
         return {}
     lowest, highest = others.min(), others.max()
     plain = counts[(values < 0) | ~np.isin(values, list(CODES))]
-    found = {}
+    found: dict[float, int] = {}
     for value in sorted(values[np.isin(values, list(CODES))], key=abs):
         gap = max(value - highest, lowest - value)
         nearer = values[(np.abs(values) < abs(value)) & ~np.isin(values, list(found))]
