@@ -135,7 +135,9 @@ const Faces = (() => {
       const row = (words, tag) => {
         const line = make("tr");
         words.forEach((text, place) => {
-          line.append(make(place ? tag : "th", text, { className: place ? "" : "name", scope: tag === "th" ? "col" : "row" }));
+          const cell = make(place ? tag : "th", text, { className: place ? "" : "name" });
+          if (cell.tagName === "TH") cell.scope = tag === "th" ? "col" : "row";
+          line.append(cell);
         });
         return line;
       };
