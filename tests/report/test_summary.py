@@ -75,7 +75,7 @@ def test_what_is_significant_within_its_question_only_is_no_finding(tmp_path):
     kinds = headlines_by_kind(results)
     assert "found" not in kinds
     assert kinds["alone"].startswith("Mouth: used more by autistic raters")
-    assert kinds["alone"].endswith("Not significant after correction for the 2 questions.")
+    assert kinds["alone"].endswith("Not significant for 2 questions, which needs p ≤ .025.")
     tiles = {tile.what: tile.number for tile in count_results(results)}
     assert tiles["differences between groups"] == "0"
 

@@ -10,6 +10,7 @@ from scipy import stats
 from traitlens.columns import IMAGE, TRAIT
 from traitlens.comparison.group_pairs import GroupPair, compare_each_pair
 from traitlens.comparison.rater_outcomes import rater_levels
+from traitlens.comparison.rater_tests import normal_equivalent, studentize
 from traitlens.ratings.rating_matrix import RatingMatrix
 
 PRIOR_FREEDOM = 10
@@ -72,10 +73,7 @@ class ImageDesign:
         return difference, np.sqrt(total), np.maximum(freedom, 1)
 
     def statistics(self, first: np.ndarray) -> np.ndarray:
-        """Compute t of every image, transformed to a standard normal variable.
-
-        If one group is noisier, the degrees of freedom of t depend on the labelling; normal variables can
-        be compared between labellings.
+        """Compute the normal equivalent of t of every image.
 
         Parameters
         ----------
@@ -85,11 +83,10 @@ class ImageDesign:
         Returns
         -------
         ndarray of shape (labelling, image)
-            Normal variables, by equation 26.7.8 of Abramowitz and Stegun (1964).
+            Normal variables.
         """
         difference, error, freedom = self.compare(first)
-        t = difference / np.where(error > 0, error, np.inf)
-        return np.asarray(t * (1 - 1 / (4 * freedom)) / np.sqrt(1 + t**2 / (2 * freedom)))
+        return normal_equivalent(studentize(difference, error), freedom)
 
 
 def compare_images(

@@ -154,6 +154,30 @@ def studentize(estimate: np.ndarray, error: np.ndarray) -> np.ndarray:
     return t
 
 
+def normal_equivalent(t: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+    """Transform t to a standard normal variable of the same probability.
+
+    If one group is noisier, the degrees of freedom of t depend on the labelling; normal variables can be
+    compared between labellings.
+
+    Parameters
+    ----------
+    t, freedom : ndarray of shape (labelling, cell)
+        Statistics and their degrees of freedom.
+
+    Returns
+    -------
+    ndarray of shape (labelling, cell)
+        Normal variables, by equation 26.7.8 of Abramowitz and Stegun (1964).
+
+    Examples
+    --------
+    >>> normal_equivalent(np.array([[2.228]]), np.array([[10.0]])).round(2)
+    array([[1.94]])
+    """
+    return np.asarray(t * (1 - 1 / (4 * freedom)) / np.sqrt(1 + t**2 / (2 * freedom)))
+
+
 def compare_cells(families: list[Cells], sample: Sample) -> pd.DataFrame:
     """Test values of raters between two groups by permuting raters.
 
@@ -173,9 +197,9 @@ def compare_cells(families: list[Cells], sample: Sample) -> pd.DataFrame:
 
     Notes
     -----
-    The test statistic is t rather than the difference. The test is therefore valid in large samples for
-    groups of unequal size and variance (Janssen 1997). With covariates, residuals on strata and covariates
-    are permuted (Freedman and Lane 1983).
+    The test statistic is the normal equivalent of t rather than the difference. The test is therefore valid
+    in large samples for groups of unequal size and variance (Janssen 1997). With covariates, residuals on
+    strata and covariates are permuted (Freedman and Lane 1983).
     """
     bases = [sample.nuisance(cells.members) for cells in families]
     first = (sample.labels == 0).astype(float)
@@ -185,23 +209,29 @@ def compare_cells(families: list[Cells], sample: Sample) -> pd.DataFrame:
     ]
     estimate, error, freedom = (np.concatenate([one[part][0] for one in found]) for part in range(3))
 
-    def statistics(block: np.ndarray) -> np.ndarray:
-        """Compute t under permuted labels, an array of shape (labelling, cell)."""
+    def statistics(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Compute t under permuted labels and its normal equivalent, arrays of shape (labelling, cell)."""
         columns = []
         for cells, basis in zip(families, bases, strict=True):
             group = _permuted_groups(block, first, cells.members, basis, sample.covariates is not None)
-            columns.append(studentize(*contrast(group, cells.values, basis)[:2]))
-        return np.hstack(columns)
+            *parts, freedoms = contrast(group, cells.values, basis)
+            t = studentize(*parts)
+            columns.append((t, normal_equivalent(t, freedoms)))
+        t, normal = (np.hstack(part) for part in zip(*columns, strict=True))
+        return t, normal
 
-    observed = studentize(estimate, error)
-    null = np.vstack([np.zeros((0, len(observed))), *map(statistics, sample.draw())])
+    t = studentize(estimate, error)
+    observed = normal_equivalent(t, freedom)
+    empty = np.zeros((0, len(t)))
+    drawn = zip((empty, empty), *map(statistics, sample.draw()), strict=True)
+    null_t, null = (np.vstack(part) for part in drawn)
     width = stats.t.ppf(0.975, freedom) * error
     table = pd.DataFrame({"mean_1": _means(families, first), "mean_2": _means(families, 1 - first)})
     table["estimate"], table["standard_error"] = estimate, error
     table["ci_low"], table["ci_high"] = estimate - width, estimate + width
-    table["df"], table["statistic"] = freedom, observed
+    table["df"], table["statistic"] = freedom, t
     table["p"], table["p_corrected"] = permutation_p(observed, null), familywise_p(observed, null)
-    table["detectable"] = detectable(null, np.ones(len(observed))) * error
+    table["detectable"] = detectable(null_t, np.ones(len(t))) * error
     for name, group in (("n_1", first), ("n_2", 1 - first)):
         table[name] = np.concatenate(
             [np.full(cells.values.shape[1], int(group[cells.members].sum())) for cells in families]

@@ -64,9 +64,13 @@ _OF_NOISE = (
     "performance",
     "trait_space",
     "similarity",
+    "rater models, agreement with all other raters",
+    "rater models, spread of ratings over faces",
+    "rater models, specificity",
 )
 
 _OF_FACES = (*_OF_NOISE, "images", "interaction", "face types", "face types, raters and faces", "difference")
+_ALONE = (*_OF_FACES, "specificity")
 
 DESIGNS = (
     StudyDesign("20 and 20 raters"),
@@ -87,9 +91,9 @@ PLANTED = (
     StudyDesign("12 and 60, noise 0.9 and 1.5", (12, 60), noise=(0.9, 1.5), no_null=_OF_NOISE),
     StudyDesign("12 and 60, noise 1.5 and 0.9", (12, 60), noise=(1.5, 0.9), no_null=_OF_NOISE),
     StudyDesign("12 and 60, the 12 use 1.6 of the scale", (12, 60), scale=(1.6, 1.0), no_null=_OF_FACES),
-    StudyDesign("12 and 60, the 60 less predictable", (12, 60), unpredictable=(0.0, 0.4), no_null=_OF_FACES),
-    StudyDesign("12 and 60, the 12 less predictable", (12, 60), unpredictable=(0.4, 0.0), no_null=_OF_FACES),
-    StudyDesign("20 and 20, one group less predictable", unpredictable=(0.4, 0.0), no_null=_OF_FACES),
+    StudyDesign("12 and 60, the 60 less predictable", (12, 60), unpredictable=(0.0, 0.4), no_null=_ALONE),
+    StudyDesign("12 and 60, the 12 less predictable", (12, 60), unpredictable=(0.4, 0.0), no_null=_ALONE),
+    StudyDesign("20 and 20, one group less predictable", unpredictable=(0.4, 0.0), no_null=_ALONE),
     StudyDesign("20 and 20, means differ by 0.55", levels=0.55, no_null=("means",)),
 )  # fmt: skip
 """Designs in which groups differ."""
@@ -162,8 +166,12 @@ def draw_ratings(design: StudyDesign, faces: Faces, rng: np.random.Generator) ->
     )  # fmt: skip
     noise = noise * np.array(design.noise)[group][:, None, None]
     alone = rng.normal(size=(2, traits, images)) * np.array(design.unpredictable)[:, None, None]
+    # The groups' means over these faces differ by the levels only.
+    alone -= alone.mean(axis=2, keepdims=True)
+    mean = faces.truth.mean(axis=1, keepdims=True)
     values = (
-        faces.truth * np.array(design.scale)[group][:, None, None]
+        mean
+        + (faces.truth - mean) * np.array(design.scale)[group][:, None, None]
         + alone[group]
         + level
         + taste / np.sqrt(faces.features.shape[1])

@@ -211,7 +211,8 @@ def _make_findings(
     if len(called):
         texts = _say_found(name, called)
         number = called[TRAIT].nunique() if name == "pixels" else len(called)
-        caveat = f"Not significant after correction for the {count(row['n_questions'])} questions."
+        limit = bounded(ALPHA / row["n_questions"], 3)
+        caveat = f"Not significant for {count(row['n_questions'])} questions, which needs p ≤ {limit}."
         verdict = f"Uncertain in {number} of {row['n_tests']} {tests}. {caveat}"
         unit = "" if findings else unit
         findings.append(

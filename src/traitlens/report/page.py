@@ -88,7 +88,7 @@ def _render(
         study=results.study,
         name=results.study.get("name") or results.folder.resolve().name,
         date=str(results.provenance.get("date", ""))[:10],
-        answers=answer_question(results),
+        answers=answer_question(results, simulated=described != ""),
         lists=_list_headlines(results, findings),
         tiles=count_results(results),
         caution=" ".join([SIMULATED] * (described != "") + [CAUTION]),
@@ -120,7 +120,7 @@ def _list_headlines(results: Results, findings: list[Finding]) -> list[tuple[str
     kinds = {
         "Main tests of group differences": (("found", "alone", "not found"), describe_main_tests(results)),
         "Further tests": (("exploratory",), "exploratory"),
-        "Each group by itself": (("about",), ""),
+        "Each group by itself": (("about",), "a description: whether groups differ, only the tests say"),
     }
     lists = [
         (heading, remark, [one for one in findings if one.headlines and one.kind in own])

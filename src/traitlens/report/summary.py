@@ -82,8 +82,13 @@ def _count_raters(results: Results, reliability: pd.DataFrame) -> str:
     return text
 
 
-def answer_question(results: Results) -> list[str]:
+def answer_question(results: Results, simulated: bool = False) -> list[str]:
     """Answer in a sentence whether the groups differ, with the number of tests of each question.
+
+    Parameters
+    ----------
+    simulated : bool, default False
+        Whether the ratings were simulated, which the sentence then says.
 
     Returns
     -------
@@ -98,10 +103,11 @@ def answer_question(results: Results) -> list[str]:
     pairs = own.groupby(["group_1", "group_2"], sort=False)
     if len(pairs) > MOST_PAIRS:
         return []
-    return [_answer_pair(first, second, rows) for (first, second), rows in pairs]
+    kind = "simulated " if simulated else ""
+    return [_answer_pair(kind, first, second, rows) for (first, second), rows in pairs]
 
 
-def _answer_pair(first: str, second: str, rows: pd.DataFrame) -> str:
+def _answer_pair(kind: str, first: str, second: str, rows: pd.DataFrame) -> str:
     """Write in which questions two groups differ, and in which no difference was found."""
     found, uncertain, not_found = [], [], []
     for row in rows.to_dict("records"):
@@ -114,7 +120,7 @@ def _answer_pair(first: str, second: str, rows: pd.DataFrame) -> str:
             )
         else:
             uncertain.append(f"in {comparison.what}")
-    who = f"{raters_of(first)} and {raters_of(second)}"
+    who = f"{kind}{raters_of(first)} and {kind}{raters_of(second)}"
     texts = [f"The {who} of this study differ {several(found)}."] if found else []
     if not_found:
         between = "" if found else f" between {who}"
@@ -125,19 +131,23 @@ def _answer_pair(first: str, second: str, rows: pd.DataFrame) -> str:
 
 
 def describe_main_tests(results: Results) -> str:
-    """Describe whether the main tests were planned, for the heading of their list."""
+    """Describe whether the main tests were planned and when they count, for the heading of their list."""
+    answers = results.comparisons.get("answers")
+    if answers is None or answers["n_questions"].isna().all():
+        return ""
     if results.plan is None or results.planned is None:
-        return "exploratory, because no plan was frozen before the groups were compared"
-    when = str(results.plan["frozen"])[:10]
-    if (results.planned["mark"] == "planned").all():
-        return f"confirmatory, as planned on {when}"
-    return f"planned on {when}, with deviations that are listed under “What was planned”"
+        kind = "exploratory, because no plan was frozen before the groups were compared"
+    else:
+        kind = f"confirmatory, as planned on {str(results.plan['frozen'])[:10]}"
+        if (results.planned["mark"] != "planned").any():
+            kind = kind.replace("confirmatory, as ", "") + ", with deviations listed under “What was planned”"
+    return f"{kind}; with {_say_limit(results)}"
 
 
 def _say_limit(results: Results) -> str:
     """Write the number of questions that were tested, and the limit of p for each test."""
     questions = results.comparisons["answers"]["n_questions"].max()
-    return f"{count(questions)} here: p ≤ {bounded(ALPHA / questions, 3)}"
+    return f"{count(questions)} questions, a difference is found if p ≤ {bounded(ALPHA / questions, 3)}"
 
 
 def explain_findings(results: Results) -> list[str]:
@@ -153,7 +163,7 @@ def explain_findings(results: Results) -> list[str]:
     return [
         "Main tests: one for each trait (for the use of regions: for each pair of region and trait). A "
         "difference is called found if its p, corrected for all tests of its question, is at most .05 "
-        f"divided by the number of questions ({_say_limit(results)}), and uncertain if it is at most .05. "
+        "divided by the number of questions, and uncertain if it is at most .05. "
         "Further tests are corrected within their own table only; they are always exploratory.",
         "p and intervals: p values in this summary are those within a question, 95% intervals are not "
         "corrected. An interval of one "
