@@ -131,7 +131,7 @@ CUES = Artifact("checks/cues.csv", "prediction of altered faces")
 CONSERVATION = Artifact("checks/conservation.csv", "how the maps add up to the predictions")
 NULL_MAPS = Artifact("checks/null_maps.csv", "similarity with maps of scrambled models")
 FLIPPING = Artifact("checks/flipping.csv", "effect of replacing patches in the order of relevance")
-METHODS = Artifact("checks/methods.csv", "correlation of maps by several methods")
+METHODS = Artifact("checks/methods.csv", "correlations between maps made with different relevance methods")
 ASSOCIATION = Artifact("checks/association.csv", "association of regions with the ratings")
 
 AVERAGE_FACE = Artifact(".cache/average_face.npy", "the average of the prepared images")

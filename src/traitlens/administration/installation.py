@@ -103,8 +103,8 @@ def _check_weights() -> InstallationCheck:
         return InstallationCheck(
             "weights",
             "missing",
-            "not on this computer yet; 58 MB are downloaded when first needed. Without a download: "
-            f"pip install {OWN_PACKAGE}, or set {FILE_VARIABLE} to a copy",
+            "not on this computer yet; 58 MB will be downloaded when first needed. To provide them "
+            f"beforehand: pip install {OWN_PACKAGE}, or set {FILE_VARIABLE} to the path of a copy",
         )
     try:
         vgg16_weights(file)

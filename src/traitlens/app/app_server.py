@@ -173,13 +173,13 @@ def make_app(session: Session) -> Any:
                     size += len(part)
                     file.write(part)
             if size != int(request.headers.get("content-length", size)):
-                return PlainTextResponse("was not uploaded completely", 400)
+                return PlainTextResponse("The file was not uploaded completely. Choose it again.", 400)
             if kind == "table":
                 workspace.save_table(name, folder / "file")
                 return True
             return workspace.save_picture(name, folder / "file")
         except ClientDisconnect:
-            return PlainTextResponse("was not uploaded completely", 400)
+            return PlainTextResponse("The file was not uploaded completely. Choose it again.", 400)
         except TraitlensError as error:
             return PlainTextResponse(error.problems[0].what, 400)
         except OSError as error:

@@ -120,8 +120,8 @@ QUESTIONS: Final = (
             ),
             RunAnswer(
                 "yes",
-                "Exclude raters who always gave the same rating, or whose ratings do not correlate with "
-                "their group's",
+                "Exclude raters who always gave the same rating, or whose ratings correlate negatively with "
+                "those of the rest of their group",
                 {("cleaning", "one_value"): True, ("cleaning", "lowest_agreement"): 0.0},
             ),
         ),

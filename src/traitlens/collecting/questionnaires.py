@@ -208,7 +208,10 @@ def _find_faults(content: Mapping[str, Any], languages: Sequence[str]) -> Iterab
             yield f"[{language}] has a different number of answers", "translate every answer"
         given = own.get("items")
         if not isinstance(given, Mapping) or set(given) != set(map(str, names)):
-            yield f"[{language}.items] does not have the same items", "write NAME = text for each item"
+            yield (
+                f"[{language}.items] does not name the same items as the sections [[items]]",
+                "write NAME = text for each item",
+            )
         elif not _are_texts(list(given.values())):
             yield f"[{language}.items] contains a value that is not text", "write the texts in quotes"
 

@@ -84,7 +84,7 @@ def compare_means(
 def _effect_size_and_crossed_interval(
     matrix: RatingMatrix, levels: np.ndarray, labels: np.ndarray, row: dict[str, float]
 ) -> dict[str, float]:
-    """Return Cohen's d of one trait, and the interval with raters and images as random factors."""
+    """Return Hedges' g of one trait, and the interval of the difference with raters and images random."""
     estimate = row["estimate"]
     d, d_low, d_high = hedges_g(estimate, levels[labels == 0], levels[labels == 1])
     error, freedom = _crossed_error(matrix.ratings, labels, row["standard_error"], row["df"])

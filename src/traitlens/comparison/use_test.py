@@ -273,7 +273,7 @@ class UseTest:
         return np.asarray((self.design.cues[place][rated] @ direction).std() / max(square, 1e-300))
 
     def _rater_values(self, question: str, place: int, group: int) -> np.ndarray:
-        """Return a value of each rater of a group whose mean is the group's estimate (delta method).
+        """Return one value for each rater of a group; their mean is the group's estimate (delta method).
 
         The array has the shape (rater, 1), or for "use" (rater, region).
         """

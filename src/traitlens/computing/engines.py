@@ -231,9 +231,9 @@ def open_engine(machine: Machine) -> Engine:
     """
     if machine.workers is not None or machine.scheduler is not None:
         return Cluster(machine.workers or 1, machine.scheduler)
-    return Threads(cores() if machine.device == "cpu" else 1)
+    return Threads(available_cores() if machine.device == "cpu" else 1)
 
 
-def cores() -> int:
+def available_cores() -> int:
     """Return the number of processor cores that this process may use, at least 1."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -146,7 +146,7 @@ def make_app(data: ExplorerData) -> "Starlette":
     async def take_face(request: "Request") -> "Response":
         content = await request.body()
         if len(content) != int(request.headers.get("content-length", len(content))):
-            return PlainTextResponse("was not uploaded completely", 400)
+            return PlainTextResponse("The photograph was not uploaded completely. Choose it again.", 400)
         name = Path(request.query_params.get("name", "").replace("\\", "/")).name or "photograph"
         number = request.query_params.get("number")
         if number is not None and not (number.isdecimal() and len(number) < 4):

@@ -10,7 +10,7 @@ from traitlens.artifacts import FACES, Artifact
 from traitlens.collecting.preregistration import read_plan
 from traitlens.columns import IDENTITY, IMAGE, MAY_PUBLISH
 from traitlens.comparison.compared_groups import shared_ratings
-from traitlens.computing.engines import cores
+from traitlens.computing.engines import available_cores
 from traitlens.computing.machine import Machine
 from traitlens.digests import digest, digest_file
 from traitlens.faces.landmark_files import read_given_landmarks
@@ -174,7 +174,7 @@ class Context:
         """Number of blocks of images that are computed in parallel."""
         if self.machine.workers is not None:
             return self.machine.workers
-        return cores() if self.machine.device == "cpu" and not self.machine.scheduler else 1
+        return available_cores() if self.machine.device == "cpu" and not self.machine.scheduler else 1
 
 
 def _apply_readout_settings(machine: Machine, readout: ReadoutSettings) -> Machine:

@@ -193,9 +193,17 @@ def read_manifest(folder: Path) -> Manifest:
             problems.append(Problem(fault, "", str(path)))
     for entry in manifest.readouts:
         if not all(0 <= index < len(manifest.spaces) for index in entry.spaces):
-            problems.append(Problem(f"trait {entry.trait!r}: it reads an unknown space", "", str(path)))
+            problems.append(
+                Problem(
+                    f"trait {entry.trait!r}: its readout uses a feature space that the model does not list",
+                    "",
+                    str(path),
+                )
+            )
         elif len({manifest.spaces[index].space() for index in entry.spaces}) < len(entry.spaces):
-            problems.append(Problem(f"trait {entry.trait!r}: it reads a space twice", "", str(path)))
+            problems.append(
+                Problem(f"trait {entry.trait!r}: its readout uses a feature space twice", "", str(path))
+            )
         kind = kinds.get(entry.kind)
         if kind is None:
             fault = f"trait {entry.trait!r}: unknown kind of readout {entry.kind!r}"

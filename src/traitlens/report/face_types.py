@@ -36,7 +36,7 @@ def describe_face_types(results: Results) -> list[str]:
 
 
 def _say_difference(results: Results) -> list[str]:
-    """Write whether the difference is reliable and predicted, pair by pair."""
+    """Return sentences on whether the difference is reliable and predicted, pair by pair."""
     table = results.comparisons.get("difference")
     if table is None:
         return []
@@ -62,7 +62,7 @@ def _say_difference(results: Results) -> list[str]:
 
 
 def _say_slopes(results: Results) -> list[str]:
-    """Write which measures of faces the difference depends on."""
+    """Return sentences on which measures of faces the difference depends on."""
     table = results.comparisons.get("face_types")
     if table is None:
         return []

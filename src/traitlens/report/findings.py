@@ -222,7 +222,7 @@ def _make_findings(
 
 
 def _say_found(name: str, called: pd.DataFrame) -> list[str]:
-    """Write sentences on the significant differences of one question."""
+    """Return sentences on the significant differences of one question."""
     comparison = COMPARISONS[name]
     if name == "use":
         return [
@@ -233,14 +233,17 @@ def _say_found(name: str, called: pd.DataFrame) -> list[str]:
     if name == "pixels":
         smallest = called.groupby(TRAIT, sort=False)[corrected_p(name)].min()
         cells = [f"{trait} ({p_value(p)})" for trait, p in smallest.items()]
-        return [f"Relevance maps of the models differ for {several(cells)}; this test does not say where."]
+        return [
+            f"Relevance maps of the models differ for {several(cells)}; this test does not say where, and "
+            "groups that differ only in the range of their ratings have different maps, too."
+        ]
     return _who_has_more(called, comparison) or [
         f"The groups differ in {comparison.what} for {several(list(map(str, called[TRAIT])))}."
     ]
 
 
 def _who_has_more(called: pd.DataFrame, comparison: _Comparison, begin: str = "") -> list[str]:
-    """Write a sentence for each group that has higher values than the other."""
+    """Return a sentence for each group that has higher values than the other."""
     texts = []
     preposition = comparison.more.split()[-1]
     for sign in (1, -1):
@@ -256,7 +259,7 @@ def _who_has_more(called: pd.DataFrame, comparison: _Comparison, begin: str = ""
 
 
 def _trait_with_values(row: dict[Any, Any], comparison: _Comparison, with_unit: bool) -> str:
-    """Write a trait with both groups' values, the higher one first, and p."""
+    """Format a trait with both groups' values, the higher one first, and p."""
     write = comparison.write
     values = [row.get(column) for column in comparison.values[:: 1 if row["estimate"] > 0 else -1]]
     size = f"by {write(abs(row['estimate']))}"
@@ -267,7 +270,7 @@ def _trait_with_values(row: dict[Any, Any], comparison: _Comparison, with_unit: 
 
 
 def _say_not_found(name: str, answer: dict[Any, Any], table: pd.DataFrame) -> str:
-    """Write that no difference was found, with the largest estimate and the detectable size."""
+    """Return a sentence that no difference was found, with the largest estimate and the detectable size."""
     comparison, write = COMPARISONS[name], COMPARISONS[name].write
     table = table[table[corrected_p(name)].notna()]  # regions that were not tested
     text = f"No difference was found in {comparison.what}"
@@ -291,7 +294,7 @@ def _say_not_found(name: str, answer: dict[Any, Any], table: pd.DataFrame) -> st
 
 
 def _say_equivalence(table: pd.DataFrame) -> str:
-    """Write for how many traits the equivalence test rules out a difference of the study's margin."""
+    """Return a sentence on the traits for which a difference of the study's margin is ruled out."""
     if "equivalence_p" not in table or table["equivalence_p"].isna().all():
         return ""
     within = int((table["equivalence_p"] <= ALPHA).sum())
@@ -321,13 +324,13 @@ def _prediction(results: Results) -> list[Finding]:
 
 
 def _range_of_r(table: pd.DataFrame) -> str:
-    """Write the smallest and the largest r."""
+    """Format the smallest and the largest r."""
     low, high = bounded(table["r"].min()), bounded(table["r"].max())
     return f"r = {low}" if low == high else f"r = {low} to {high}"
 
 
 def _percent_of_ceiling(table: pd.DataFrame) -> str:
-    """Write r as a percentage of its noise ceiling; nothing where a ceiling is not known."""
+    """Format r as a percentage of its noise ceiling; nothing where a ceiling is not known."""
     if "ceiling_r" not in table or not (table["ceiling_r"] > 0).all():
         return ""
     share = (100 * table["r"] / table["ceiling_r"]).round().astype(int)
@@ -335,7 +338,7 @@ def _percent_of_ceiling(table: pd.DataFrame) -> str:
 
 
 def _prediction_of(group: str, known: pd.DataFrame) -> str:
-    """Write the smallest and largest r of the models of a group."""
+    """Return a sentence with the smallest and largest r of the models of a group."""
     table = known[known[GROUP] == group].sort_values("r")
     if table.empty:
         return ""

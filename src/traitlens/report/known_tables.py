@@ -162,14 +162,15 @@ COMPARISONS = {
     ),
     "range": Known(
         "comparison",
-        "Range of the scale. Standard deviation of the ratings that both groups’ shared use of the face "
-        "predicts, rating points; over raters and faces, corrected over traits.",
+        "Range of the scale: standard deviation, in rating points, of the ratings that the use of the face "
+        "that both groups share predicts. Interval and p over raters and faces; p corrected over traits.",
         (PAIR, TRAIT), ("value_1", "value_2", *_TEST, "detectable", "hedges_g"),
     ),
     "noise": Known(
         "comparison",
-        "Noise of single ratings. Standard deviation of single ratings about the rater’s own use of the face "
-        "and what the group shares beyond it, rating points; over raters and faces, corrected over traits.",
+        "Noise of single ratings: their standard deviation, in rating points, around what the rater’s own "
+        "use of the face and the residuals shared by the group predict. Interval and p over raters and "
+        "faces; p corrected over traits.",
         (PAIR, TRAIT), ("value_1", "value_2", *_TEST, "detectable", "hedges_g"),
     ),
     "pixels": Known(

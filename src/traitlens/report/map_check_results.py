@@ -64,8 +64,9 @@ or from the middle outwards for 1 of 1 groups and traits.']
         others = wide.drop(columns="relevance").max(axis=1)
         better = int((wide["relevance"] > others).sum())
         found.append(
-            "Flipping: replacing patches in the order of the map moved the prediction further than in random "
-            f"order or from the middle outwards for {better} of {len(wide)} groups and traits."
+            "Flipping: replacing patches in the order of the map moved the prediction further than replacing "
+            f"them in random order or from the middle outwards, for {better} of {len(wide)} combinations of "
+            "group and trait."
         )
     if "conservation" in checks:
         table = checks["conservation"]

@@ -113,7 +113,7 @@ def _list_steps(results: Results) -> list[Step]:
             f"relevance of each pixel ({method})" if method else "relevance of each pixel",
             lambda page, box: _draw_picture(page, box, _choose_map(results)),
         ),
-        Step("Test", "groups compared with raters as a random factor", _draw_test),
+        Step("Test", "groups compared, with raters as a random factor", _draw_test),
     ]
 
 

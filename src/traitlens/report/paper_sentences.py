@@ -55,7 +55,7 @@ def write_tests(results: Results, section: str) -> list[str]:
 
 
 def _write_performance(group: str, results: Results) -> str:
-    """Write the performance for each trait of a group."""
+    """Format the performance for each trait of a group."""
     assert results.performance is not None
     own = results.in_order(results.performance[results.performance[GROUP] == group]).to_dict("records")
     cells = [
@@ -67,7 +67,7 @@ def _write_performance(group: str, results: Results) -> str:
 
 
 def _count_identities(row: Mapping[Any, Any]) -> str:
-    """Write the number of identities behind an interval of r."""
+    """Format the number of identities behind an interval of r."""
     return f", k = {count(row['n_identities'])} identities" if is_number(row.get("n_identities")) else ""
 
 
@@ -77,7 +77,7 @@ def _as_lines(begin: str, cells: list[str]) -> str:
 
 
 def _write_table(begin: str, table: pd.DataFrame, name: str) -> str:
-    """Write all tests of a table; if there are many, only significant ones and the smallest p of the rest."""
+    """Format the tests of a table; if there are many, the significant ones and the smallest p of the rest."""
     p = table[corrected_p(name)]
     listed = table if len(table) <= MOST_SENTENCES else table[p <= ALPHA]
     cells = [TESTS[name](row) for row in listed.head(MOST_SENTENCES).to_dict("records")]
@@ -95,12 +95,12 @@ _EFFECTS = {"t": ("t", "g"), "F": ("F", "η²"), "slope": ("t", "r")}
 
 
 def _ci(row: Row, low: str, high: str, write: Callable[[Any], str]) -> str:
-    """Write a confidence interval with its name."""
+    """Format a confidence interval with its name."""
     return f"95% CI {interval(row[low], row[high], write)}"
 
 
 def _means(row: Row) -> str:
-    """Write one test of a difference in mean ratings."""
+    """Format the result of one test of a difference in mean ratings."""
     return (
         f"{row[TRAIT]}, difference {decimal(row['estimate'])}, {_ci(row, 'ci_low', 'ci_high', decimal)}, "
         f"{p_value(row['p_corrected'])} (corrected), d = {decimal(row['cohens_d'])}, "
@@ -109,7 +109,7 @@ def _means(row: Row) -> str:
 
 
 def _crossed(row: Row) -> str:
-    """Write interval and p of a mean difference over raters and images."""
+    """Format the interval and p of a mean difference over raters and images."""
     if not is_number(row.get("crossed_p")):
         return ""
     ci = _ci(row, "crossed_low", "crossed_high", decimal)
@@ -117,7 +117,7 @@ def _crossed(row: Row) -> str:
 
 
 def _reliability(row: Row) -> str:
-    """Write one test of a difference in reliability."""
+    """Format the result of one test of a difference in reliability."""
     return (
         f"{row[TRAIT]}, {bounded(row['reliability_1'])} and {bounded(row['reliability_2'])}, difference "
         f"{bounded(row['estimate'])}, {_ci(row, 'ci_low', 'ci_high', bounded)}, "
@@ -126,7 +126,7 @@ def _reliability(row: Row) -> str:
 
 
 def _performance(row: Row) -> str:
-    """Write one test of a difference in prediction performance."""
+    """Format the result of one test of a difference in prediction performance."""
     return (
         f"{row[TRAIT]}, r = {bounded(row['r_1'])} and {bounded(row['r_2'])}, q = {bounded(row['estimate'])}, "
         f"{_ci(row, 'ci_low', 'ci_high', bounded)}, {p_value(row['p_corrected'])} (corrected)"
@@ -134,7 +134,7 @@ def _performance(row: Row) -> str:
 
 
 def _use(row: Row) -> str:
-    """Write one test of a difference in the use of a region."""
+    """Format the result of one test of a difference in the use of a region."""
     return (
         f"{row[REGION]}, {row[TRAIT]}, difference {decimal(row['estimate'])}, "
         f"{_ci(row, 'ci_low', 'ci_high', decimal)}, g = {decimal(row['hedges_g'])}, "
@@ -143,7 +143,7 @@ def _use(row: Row) -> str:
 
 
 def _of_trait(row: Row) -> str:
-    """Write one test of a difference in range or noise."""
+    """Format the result of one test of a difference in range or noise."""
     return (
         f"{row[TRAIT]}, {decimal(row['value_1'])} and {decimal(row['value_2'])} rating points, difference "
         f"{decimal(row['estimate'])}, {_ci(row, 'ci_low', 'ci_high', decimal)}, "
@@ -152,7 +152,7 @@ def _of_trait(row: Row) -> str:
 
 
 def _pixels(row: Row) -> str:
-    """Write one significant area of the pixel-wise test."""
+    """Format one significant area of the pixel-wise test."""
     symbol = _EFFECTS[row.get("test", "t")][0]
     return (
         f"{row[TRAIT]}, an area of {count(row['n_pixels'])} cells, largest {symbol} = "
@@ -161,7 +161,7 @@ def _pixels(row: Row) -> str:
 
 
 def _variables(row: Row) -> str:
-    """Write one test of the association with a variable of the raters."""
+    """Format the result of one test of the association with a variable of the raters."""
     symbol, effect = _EFFECTS[row["test"]]
     region = row[REGION] if isinstance(row[REGION], str) and row[REGION] else "mean rating"
     return (

@@ -105,7 +105,7 @@ def _say_found(table: pd.DataFrame) -> list[str]:
 
 
 def describe_effect_row(row: Row) -> str:
-    """Write one effect with its direction, in APA style."""
+    """Format one effect with its direction, in APA style."""
     what = MEASURES.get(str(row["measure"]), str(row["measure"]))
     if row["measure"] == "utilisation":
         what = f"use of {row[REGION]}"

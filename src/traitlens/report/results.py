@@ -122,7 +122,7 @@ class Results:
 
     @property
     def publishable(self) -> list[str]:
-        """Images that may be shown one by one, in the order of the prepared images."""
+        """Images that may be shown individually, in the order of the prepared images."""
         if self.pixels is None:
             return []
         allowed = self.study.get("may_publish", {})

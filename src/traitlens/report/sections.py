@@ -538,7 +538,7 @@ STAGES = {
 
 
 def explain_missing(results: Results, part: str) -> list[str]:
-    """Write which analyses of a section were left out, and why."""
+    """Return sentences on which analyses of a section were left out, and why."""
     labels: dict[str, list[str]] = {}
     for row in results.study.get("left_out", []):
         if row["stage"] in STAGES[part]:
@@ -585,8 +585,9 @@ def _checks(results: Results, drawings: Drawings) -> Section:
             "ratings. Right: how much more the prediction changes when patches are replaced in the order "
             "of the map "
             "(dots, with standard errors over images) than in random order or from the middle outwards.",
-            "Dots: similarity with null maps and gain of replacing patches, for each trait and group; the "
-            "numbers are in the tables below.",
+            "Dots: similarity to null maps, and how much more the prediction changes when patches are "
+            "replaced in the order of the map, for each trait and group; the numbers are in the tables "
+            "below.",
         )
     elif results.maps is not None:
         section.notes.append(

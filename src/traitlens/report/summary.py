@@ -71,14 +71,14 @@ def count_results(results: Results) -> list[Tile]:
 
 
 def _count_raters(results: Results, reliability: pd.DataFrame) -> str:
-    """Write the number of raters of each group, and of each trait where raters rated some traits only."""
+    """Format the number of raters of each group, and of each trait where raters rated some traits only."""
     per_trait = reliability.groupby(GROUP)["n_raters"].max().to_dict()
     quality = results.quality
     total = per_trait if quality is None else quality.groupby(GROUP)[RATER].nunique().to_dict()
     known = [group for group in results.groups if group in per_trait and group in total]
     text = ", ".join(f"{count(total[group])} {group}" for group in known)
     if any(per_trait[group] < total[group] for group in known):
-        text += f"; for each trait {' and '.join(count(per_trait[group]) for group in known)}"
+        text += f"; for any one trait at most {' and '.join(count(per_trait[group]) for group in known)}"
     return text
 
 
@@ -108,7 +108,7 @@ def answer_question(results: Results, simulated: bool = False) -> list[str]:
 
 
 def _answer_pair(kind: str, first: str, second: str, rows: pd.DataFrame) -> str:
-    """Write in which questions two groups differ, and in which no difference was found."""
+    """Return sentences on where two groups differ, and where no difference was found."""
     found, uncertain, not_found = [], [], []
     for row in rows.to_dict("records"):
         comparison = COMPARISONS[row["question"]]
@@ -145,7 +145,7 @@ def describe_main_tests(results: Results) -> str:
 
 
 def _say_limit(results: Results) -> str:
-    """Write the number of questions that were tested, and the limit of p for each test."""
+    """Format the number of questions that were tested, and the limit of p for each test."""
     questions = results.comparisons["answers"]["n_questions"].max()
     return f"{count(questions)} questions, a difference is found if p ≤ {bounded(ALPHA / questions, 3)}"
 

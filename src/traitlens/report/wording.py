@@ -327,7 +327,8 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
         f"Groups were compared in {several(tested)} by permutation tests: raters were exchanged between the "
         f"groups {times}at random, which takes raters as a random factor; p values count the permutations "
         "with a difference at least as large, the observed one included (Phipson & Smyth, 2010). The maximum "
-        "over traits controlled the family-wise error; corrected p values below .05 were called significant. "
+        "over traits controlled the family-wise error of each question; tables and figures mark corrected p "
+        "values of at most .05. "
     )
     cited = ["phipson"]
     answers = results.comparisons.get("answers")
@@ -361,7 +362,7 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
         test = str(results.setting("comparison", "pixel_test") or "tfce")
         enhanced = {
             "tfce": " and threshold-free cluster enhancement (Smith & Nichols, 2009)",
-            "cluster_mass": " and the mass of areas past p = .01",
+            "cluster_mass": " and cluster mass (cluster-forming threshold p = .01)",
         }.get(test, "")
         text += (
             "For the test of pixels, a map for each rater was warped to a common face shape; maps were "

@@ -135,7 +135,7 @@ RATER_ENDINGS = r"\.?(?:code|id|nr|no|number|num|name|label)$"
 """Endings of the names of columns that identify raters, as in subject_code."""
 
 NO_TRAITS = frozenset(str.split("rt time latency order do index firstclick lastclick pagesubmit clickcount"))
-"""Endings of column names that follow an image but are not traits, such as response times."""
+"""Endings that follow the name of an image in a column name but are not traits, such as "rt"."""
 
 SUMMARIES = _fold_words(
     "mean average avg median sd std sum total",

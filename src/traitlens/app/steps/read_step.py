@@ -73,7 +73,7 @@ def _draw_methods(page: "AppPage") -> None:
     try:
         methods = describe_methods(read_results(page.workspace.results))
     except (TraitlensError, OSError, KeyError, ValueError):
-        text("p", "The methods text is part of the report.")
+        text("p", "The methods text cannot be shown here. Look for it in the report.")
         return
     with ui.element("div").classes("paper").props('id="methods" tabindex="0" role="region"') as paper:
         paper.props["aria-label"] = "Methods text"
