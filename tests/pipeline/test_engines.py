@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from traitlens.computing.engines import Cluster, _remove_leftovers
+from traitlens.computing.engines import Cluster, _remove_abandoned_folders
 
 distributed = pytest.importorskip("distributed")
 
@@ -26,7 +26,7 @@ def test_folders_that_killed_runs_left_are_removed(monkeypatch, tmp_path):
     )
     for name in (f"traitlens-{int(ended.stdout)}-ab", f"traitlens-{os.getpid()}-cd", "traitlens-error-ef"):
         (tmp_path / name).mkdir()
-    _remove_leftovers()
+    _remove_abandoned_folders()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"traitlens-{os.getpid()}-cd",
         "traitlens-error-ef",

@@ -94,4 +94,4 @@ def test_readouts_of_components_are_orthogonal_with_length_one(features, whiten)
 def test_the_methods_section_says_what_tests_leave_out():
     assert "Tests that refit" not in ridge_text(ReadoutSettings(whiten=0.1))[0]
     told = ridge_text(ReadoutSettings(across_traits=True, mixes=10))[0]
-    assert "without borrowing across traits and the choice of weights of layers and crops" in told
+    assert "leave out borrowing across traits and the choice of weights of layers and crops" in told

@@ -123,7 +123,7 @@ def test_another_backbone_is_refused(models, images, backbone):
         (lambda m: m["spaces"][1].update(view="nose"), "view 'nose' is used but not described"),
         (lambda m: m["views"][0].update(box=[-1, 0, 1, 1]), "the box exceeds the image"),
         (lambda m: m["views"][0].update(size=[10**6, 16]), "is not between 16 and 1024"),
-        (lambda m: m["readouts"][0].update(spaces=[0, 7]), "an unknown space"),
+        (lambda m: m["readouts"][0].update(spaces=[0, 7]), "a feature space that the model does not list"),
         (lambda m: m["readouts"][0].update(spaces=[0, 0]), "uses a feature space twice"),
         (lambda m: m["readouts"][0].update(mean="4"), "readouts.0.mean"),
         (lambda m: m["readouts"][0].update(mean=float("nan")), "readouts.0.mean"),

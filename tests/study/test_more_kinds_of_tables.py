@@ -137,7 +137,7 @@ def test_files_that_call_the_raters_otherwise(place):
     assert "column 'subject' is called 'rater'" in str(done.account)
     wide(OTHER).drop(columns="id").to_csv(place / "nice.csv", index=False)
     wide().to_csv(place / "calm.csv", index=False)
-    with pytest.raises(Exception, match=r"nice\.csv: names no raters, but calm\.csv does"):
+    with pytest.raises(Exception, match=r"nice\.csv: has no column of raters, but calm\.csv has one"):
         import_table([place / "calm.csv", place / "nice.csv"], place / "two", place / "images")
 
 

@@ -99,7 +99,7 @@ def test_variables_in_other_files_are_refused(tmp_path):
         "text": lambda file: file.create_dataset("x", data=["a"], dtype=h5py.string_dtype()),
     }
     for name, fill in fills.items():
-        with pytest.raises(StudyError, match=r"other files|links|kind"):
+        with pytest.raises(StudyError, match=r"other files|links|type"):
             read_cells(mat73(tmp_path / f"{name}.mat", fill))
 
     def hide(file):

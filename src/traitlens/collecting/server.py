@@ -292,6 +292,7 @@ def serve(
                 access_log=False,
                 server_header=False,
                 lifespan="off",
+                timeout_graceful_shutdown=5,  # seconds that a half-sent request may delay the end
                 h11_max_incomplete_event_size=LONGEST_HEAD,
             )
             uvicorn.Server(config).run(sockets=[listening])
