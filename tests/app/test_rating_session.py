@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import stat
 import time
 from urllib.parse import urlsplit
@@ -75,7 +76,12 @@ def refuse_strangers(page, token, code):
 def test_a_session_is_started_and_stopped_with_links_for_this_computer(study):
     folder = study.folder
     rating_session.write_questions(folder, "warm, critical", "autistic, non-autistic", "1", "7")
-    rating_session.start_session(folder, "2")
+    # Programs that are started in the background ignore interruptions, and so do their children.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        rating_session.start_session(folder, "2")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not study.has_ratings
     wait_until(lambda: background.read_progress(folder, "collect").said)
     page = rating_session.experimenter_page(folder)

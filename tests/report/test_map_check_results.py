@@ -54,7 +54,7 @@ def checks():
 def test_sentences_give_the_numbers(checks):
     text = "\n".join(summarise(checks))
     assert ".00 (permuted ratings), .10 (shuffled readout), .20 (shuffled network)" in text
-    assert "for 4 of 4 groups and traits" in text
+    assert "for 4 of 4 combinations of group and trait" in text
     assert "0.0% leak into the readout’s and 33.3% into the network’s" in text
     assert "by m correlate with those by other methods by .70 to .70" in text
     assert len(summarise({"methods": checks["methods"]})) == 1

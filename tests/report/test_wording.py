@@ -56,7 +56,7 @@ def test_what_is_explained_is_told_in_methods_and_limits():
 
 @pytest.mark.parametrize(
     ("test", "said", "cited"),
-    [("tfce", "threshold-free", True), ("cluster_mass", "the mass of areas", False), ("pixel", "", False)],
+    [("tfce", "threshold-free", True), ("cluster_mass", "cluster mass", False), ("pixel", "", False)],
 )
 def test_comparison_is_described_as_it_was(test, said, cited):
     comparison = {"permutations": 5000, "pixel_test": test}

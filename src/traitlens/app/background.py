@@ -6,6 +6,7 @@ The process writes its progress to a file in the study folder, and holds a lock 
 import _thread
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -261,6 +262,8 @@ def main(task: str, folder: Path) -> None:
         watcher = FileWatcher(private, task)
         watcher.write()
         stop_file = _stop_file(private, task)
+        # Programs that start in the background ignore interruptions, and so do their children.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Thread(target=_watch_for_stop, args=(stop_file,), daemon=True).start()
         try:
             TASKS[task](folder, watcher)

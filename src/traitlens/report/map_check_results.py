@@ -41,8 +41,8 @@ def summarise(checks: Checks) -> list[str]:
     >>> table = pd.DataFrame({"order": ["relevance", "random"], "group": "a", "trait": "warm",
     ...                       "gain": [0.4, 0.0], "standard_error": 0.1})
     >>> summarise({"flipping": table})
-    ['Flipping: replacing patches in the order of the map moved the prediction further than in random order \
-or from the middle outwards for 1 of 1 groups and traits.']
+    ['Flipping: replacing patches in the order of the map moved the prediction further than replacing them \
+in random order or from the middle outwards, for 1 of 1 combinations of group and trait.']
     """
     found = []
     if "null_maps" in checks:
