@@ -6,7 +6,7 @@ import pytest
 import statsmodels.formula.api as smf
 from numpy.testing import assert_allclose
 
-from traitlens.ratings.variance_parts import fit_variances, tabulate_variances
+from traitlens.ratings.variance_parts import Variances, fit_variances, tabulate_variances
 
 PLANTED = {"identity": 0.6, "photograph": 0.3, "rater": 0.5, "private taste": 0.4, "noise": 0.7}
 
@@ -74,3 +74,11 @@ def test_planted_variances_are_recovered_and_intervals_cover_them():
         inside.append(row["share_low"] <= truth <= row["share_high"])
     assert abs(np.mean(shares) - truth) < 0.02
     assert 0.9 <= np.mean(inside) <= 0.99
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_covariance_that_is_not_quite_positive_can_be_drawn_from():
+    covariance = np.diag([0.04, -1e-6])
+    drawn = Variances({"rater": 1.0, "residual": 2.0}, covariance).draw(2000, 0)
+    assert_allclose(np.log(drawn["rater"]).std(), 0.2, rtol=0.1)
+    assert_allclose(drawn["residual"], 2.0)

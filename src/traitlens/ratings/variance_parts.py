@@ -42,7 +42,10 @@ class Variances:
         """
         logs = np.log(np.maximum(list(self.values.values()), 1e-300))
         rng = np.random.default_rng(seed)
-        drawn = rng.multivariate_normal(logs, self.covariance, number, method="eigh")
+        # With few ratings the likelihood can be flat, and its inverse curvature slightly negative.
+        squares, vectors = np.linalg.eigh(self.covariance)
+        factor = vectors * np.sqrt(np.maximum(squares, 0))
+        drawn = logs + rng.standard_normal((number, len(logs))) @ factor.T
         return dict(zip(self.values, np.exp(np.clip(drawn, -700, 300)).T, strict=True))
 
 
