@@ -271,3 +271,16 @@ def test_ranks_and_intervals_beside_means_are_no_traits(place):
 def test_a_trait_that_is_called_by_the_file_is_told(place):
     done = take(place, long().drop(columns="trait"))
     assert "no column names the trait: it is called 'table0', after the file" in done.account.decided
+
+
+@pytest.mark.parametrize("ending", [".png", "_png", "", "_N"])
+def test_a_column_of_an_image_that_is_not_there_is_not_left_out(tmp_path, ending):
+    """Its name is like those of the images, also where SPSS or R replaced signs in it."""
+    ends = "-N.png" if ending == "_N" else ".png"
+    names = [f"CFD-WF-{number:03d}{ends}" for number in range(1, 13)]
+    write_images(tmp_path, [f"other_{name}" if "005" in name else name for name in names])
+    apart = str.maketrans("-", "_") if ending.startswith("_") else {}
+    columns = [name.removesuffix(ends).translate(apart) + ending for name in names]
+    table = pd.DataFrame(VALUES, columns=columns)
+    table.insert(0, "rater", [f"p{number}" for number in range(len(table))])
+    refused(tmp_path, table.assign(group="a"), match="there is no image 'CFD.WF.005")

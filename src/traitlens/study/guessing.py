@@ -12,7 +12,7 @@ from traitlens.study.dividing import divide_columns
 from traitlens.study.expressions import extract
 from traitlens.study.formats import apply_labels
 from traitlens.study.layouts import data_rows, share_of_numbers, spread_columns
-from traitlens.study.matching import EXACT, NUMBER, ImageNames, split_number
+from traitlens.study.matching import EXACT, NUMBER, ImageNames
 from traitlens.study.settings import RatingsSettings
 from traitlens.study.summaries import find_summaries
 from traitlens.study.tables import numbers
@@ -185,15 +185,15 @@ def _guess_layout(
 
 def _add_similar_columns(free: Sequence[str], as_images: Sequence[str], cells: pd.DataFrame) -> list[str]:
     """Add numeric columns that are named like the image columns but match no image."""
-
-    def form(name: str) -> tuple[str, bool, str]:
-        path = PurePosixPath(name.replace("\\", "/"))
-        letters, number = split_number(path.stem)
-        return path.suffix.lower(), bool(number), letters if number else ""
-
     ends = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".heic")
-    forms = {form(name) for name in as_images}
-    forms = {one for one in forms if one[1] or one[0] in ends}
+
+    def form(name: str) -> str:
+        """Return a name with each number as "#"; without numbers its file extension, or nothing."""
+        path = PurePosixPath(name.replace("\\", "/").lower())
+        numbered = re.sub(r"\d+", "#", path.name)
+        return numbered if "#" in numbered else path.suffix if path.suffix in ends else ""
+
+    forms = {form(name) for name in as_images} - {""}
     return [
         name for name in free if name in as_images or (form(name) in forms and _contains_numbers(cells[name]))
     ]
