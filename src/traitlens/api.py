@@ -197,7 +197,7 @@ def run(
     protocol: str = "default",
     keep_maps: str | None = None,
 ) -> Run:
-    """Analyse a study from its folder to the report.
+    """Run the whole analysis of a study and write its report.
 
     Parameters
     ----------

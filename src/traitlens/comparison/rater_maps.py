@@ -253,7 +253,7 @@ def combine_components(
 def component_readouts(
     components: Components, combined: CombinedKernel, features: Mapping[FeatureSpace, np.ndarray], fold: int
 ) -> list[LinearReadout]:
-    """Return a linear readout for each component, whose relevance can be computed.
+    """Return each component as a linear readout, so that its relevance can be computed.
 
     Parameters
     ----------

@@ -404,7 +404,7 @@ class _StimulusMaker:
 
 
 CHECK_VERSION = 1
-"""Version of the method; pictures made by another version are created again."""
+"""Version of the method; pictures made by another version are generated again."""
 
 
 def _read_existing(path: Path, key: str) -> tuple[dict, list[tuple]] | None:

@@ -120,7 +120,7 @@ class Context:
 
     @cached_property
     def photographs(self) -> ImageFiles:
-        """Files of the rated images, by name of the image."""
+        """Files of the rated images, keyed by the images' names."""
         return ImageFiles({image: self.study.path(image) for image in self.study.images[IMAGE]})
 
     @cached_property

@@ -102,7 +102,7 @@ class ActiveUnits:
     def _back_batch(
         self, relevance: Mapping[str, "torch.Tensor"], lanes: int, each_strip: EachStrip
     ) -> "torch.Tensor":
-        """Propagate a batch of maps to the pixels; it is padded with zeros to a multiple of :data:`LANES`."""
+        """Propagate maps to the pixels; the batch is padded with zeros to a multiple of :data:`LANES`."""
         import torch
 
         values = np.zeros((len(self._levels[-1].place), lanes), np.float32)
