@@ -20,6 +20,8 @@ COLUMNS = ["group_1", "group_2", TRAIT, "measure", "value_1", "value_2", "expect
            "ci_high", "statistic", "p", "p_corrected", "n_1", "n_2", "n_permutations",
            "smallest_p"]  # fmt: skip
 """Columns of the table of `compare_taste`."""
+MOST_PERMUTATIONS = 1000
+"""Maximum number of permutations, each of which takes a jackknife over all raters."""
 
 
 def cross_products(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -210,7 +212,7 @@ def compare_taste(
     within : sequence of str, default ()
         Columns of raters within which labels are permuted, see `compare_means`.
     permutations : int, default 5000
-        Number of permutations.
+        Number of permutations; at most `MOST_PERMUTATIONS` are made.
     seed : int, default 0
         Seed of the random number generator.
 
@@ -237,7 +239,8 @@ def compare_taste(
     >>> found["measure"].tolist(), found[["value_1", "value_2"]].round(1).values.tolist()
     (['beholder index'], [[0.4, 0.5]])
     """
-    return compare_each_pair(_compare_pair, ratings, groups, within, permutations, seed, columns=COLUMNS)
+    number = min(permutations, MOST_PERMUTATIONS)
+    return compare_each_pair(_compare_pair, ratings, groups, within, number, seed, columns=COLUMNS)
 
 
 def _compare_pair(pair: GroupPair) -> pd.DataFrame | None:

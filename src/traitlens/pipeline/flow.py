@@ -304,7 +304,7 @@ FLOW: tuple[Stage, ...] = (
         ("ratings", WITHIN, *PERMUTATIONS),
         (a.TASTE_TESTS,),
         unless(no_raters, one_group, no_permutations, not_comparable),
-        version=2,
+        version=3,
     ),
     Stage(
         "transfer_groups",
